@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help test measure test-full measure-full kernel tests lint series \
+	check tree-git import bisect report setup clean distclean
+MAKEFLAGS += --no-print-directory
+
+TREE ?= build/tree-git/linux
+
+help:			## this list
+	@echo "Huge PFNMAP series on Linux: the two commands are"
+	@echo
+	@grep -hE '^(measure|test):.*##' Makefile | sed -E 's/:.*##/\t/; s/^/  make /' | expand -t 22
+	@echo
+	@echo "and the parts they are made of:"
+	@echo
+	@grep -hE '^[a-z-]+:.*##' Makefile | grep -vE '^(measure|test):' | sed -E 's/:.*##/\t/; s/^/  make /' | expand -t 22
+
+measure: kernel tests	## stock beside series: NPT levels, faults, instructions, page tables
+	@harness/measure
+
+test: lint kernel tests	## everything that can fail, fails here
+	@harness/test
+
+kernel: setup		## build/stock/bzImage and build/series/bzImage
+	@harness/kernel stock
+	@harness/kernel series
+
+tests: kernel		## the selftests and measuring programs, in build/tests
+	@harness/tests
+
+lint: setup		## checkpatch, shellcheck, round trip of the series
+	@harness/lint
+
+series: setup		## a mailbox for git am: build/series.mbox (PART=fixes for a part)
+	@harness/series mbox $(if $(PART),--part $(PART)) -o build/$(or $(PART),series).mbox
+
+tree-git: setup		## a git tree of base and series to work in: TREE=path
+	@harness/tree-git "$(TREE)"
+
+import: setup		## turn the commits of TREE back into patches and files
+	@harness/series import "$(TREE)"
+
+bisect: setup		## build, boot and test every prefix of the series
+	@harness/bisect
+
+report:			## the table and the page again, from build/report/results.json
+	@bench/report build/report
+
+setup:			## install the Debian packages that are missing
+	@harness/setup
+
+clean:			## remove build/; the base source and ccache stay in the cache
+	rm -rf build

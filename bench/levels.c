@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * At which level does KVM map a memslot, and what does that cost?
+ *
+ * One row per invocation, so that each row can be the first of a boot:
+ *
+ *  1. map a range of a PCI BAR (vfio-pci or sysfs) or ordinary memory,
+ *  2. put it into a memslot of a VM with one vCPU and pre-fault the slot: the host maps the range
+ *     on the way ("first"),
+ *  3. do the same in a second VM, when the host mapping is there ("mapped"),
+ *  4. let a guest write and read the slot in another VM ("touch"),
+ *  5. unmap.
+ */
+#include <getopt.h>
+#include <sys/resource.h>
+
+#include "range.h"
+
+#define MAX_TOUCHES	SZ_64K		/* each can cost a page of the memory behind the BAR */
+
+static const struct row {
+	const char *name;
+	struct range range;
+	bool thp;
+} rows[] = {
+	{ "vfio-congruent",	{ VIA_VFIO,  .size = SZ_4G } },
+	{ "vfio-off-2m",	{ VIA_VFIO,  .size = SZ_4G, .offset = SZ_2M } },
+	{ "vfio-off-4k",	{ VIA_VFIO,  .size = SZ_1G, .offset = SZ_4K } },
+	{ "vfio-null",		{ VIA_VFIO,  .size = SZ_4G, .null = true } },
+	{ "sysfs-congruent",	{ VIA_SYSFS, .size = SZ_1G } },
+	{ "sysfs-off-4k",	{ VIA_SYSFS, .size = SZ_1G, .offset = SZ_4K } },
+	{ "anon-4k",		{ VIA_ANON,  .size = SZ_256M } },
+	{ "anon-thp",		{ VIA_ANON,  .size = SZ_1G }, .thp = true },
+};
+
+static struct {
+	const char *table;	/* of the report that the row belongs to */
+	u64 stride;		/* of the touching guest, 0: the smallest leaf */
+	bool no_touch;
+} opt = { .table = "levels" };
+
+struct leaves {
+	u64 n4k, n2m, n1g;
+};
+
+/* One pass over the slot, by KVM_PRE_FAULT_MEMORY or by the guest itself. */
+struct pass {
+	struct leaves leaves;
+	u64 insns;
+	u64 taken;		/* faults that KVM counted; it does not count pre-faults */
+	u64 host_faults;
+};
+
+static u64 page_table_kb(void)
+{
+	char line[128];
+	u64 kb = ~0ull;
+	FILE *f;
+
+	f = fopen("/proc/self/status", "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmPTE: %lu", &kb) == 1)
+			break;
+	TEST_ASSERT(kb != ~0ull, "no VmPTE in /proc/self/status");
+	fclose(f);
+	return kb;
+}
+
+static u64 host_faults(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	return ru.ru_minflt + ru.ru_majflt;
+}
+
+/* A number in the first and in the last page of each GiB; all are written before one is read. */
+static bool data_survives(const struct range *r)
+{
+	u64 step, at;
+	int write;
+
+	for (write = 1; write >= 0; write--) {
+		for (at = 0; at < r->size; at += step) {
+			volatile u64 *p = r->va + at;
+
+			step = at % SZ_1G ? SZ_4K : min_t(u64, SZ_1G, r->size) - SZ_4K;
+			if (write)
+				*p = ~at;
+			else if (*p != ~at)
+				return false;
+		}
+	}
+	return true;
+}
+
+static void guest_code(u64 base, u64 size, u64 stride)
+{
+	u64 at;
+
+	for (at = 0; at < size; at += stride)
+		*(volatile u64 *)(base + at) = at + 1;
+	for (at = 0; at < size; at += stride)
+		GUEST_ASSERT_EQ(*(volatile u64 *)(base + at), at + 1);
+	GUEST_DONE();
+}
+
+static struct leaves vm_leaves(struct kvm_vm *vm)
+{
+	return (struct leaves) {
+		vm_get_stat(vm, pages_4k), vm_get_stat(vm, pages_2m), vm_get_stat(vm, pages_1g),
+	};
+}
+
+/* One pass over the first @bytes of the range: pre-faulted, or touched every @stride bytes. */
+static struct pass measure(const struct range *r, u64 bytes, u64 stride)
+{
+	struct slot_vm s = vm_with_slot(r, guest_code, 0);
+	struct leaves before, after;
+	struct pass p;
+	u64 start;
+
+	vcpu_args_set(s.vcpu, 3, s.gva, bytes, stride);
+	before = vm_leaves(s.vm);
+	p.taken = vcpu_get_stat(s.vcpu, pf_taken);
+	p.host_faults = host_faults();
+
+	start = now();
+	window_open();
+	if (stride)
+		run_guest(s.vcpu);
+	else
+		prefault(s.vcpu, s.gpa, bytes);
+	window_close();
+	p.insns = now() - start;
+
+	p.host_faults = host_faults() - p.host_faults;
+	p.taken = vcpu_get_stat(s.vcpu, pf_taken) - p.taken;
+	after = vm_leaves(s.vm);
+	p.leaves.n4k = after.n4k - before.n4k;
+	p.leaves.n2m = after.n2m - before.n2m;
+	p.leaves.n1g = after.n1g - before.n1g;
+	kvm_vm_free(s.vm);
+	return p;
+}
+
+static u64 nr_leaves(const struct leaves *l)
+{
+	return l->n4k + l->n2m + l->n1g;
+}
+
+static u64 mapped_bytes(const struct leaves *l)
+{
+	return l->n4k * SZ_4K + l->n2m * SZ_2M + l->n1g * SZ_1G;
+}
+
+static bool same_leaves(const struct leaves *a, const struct leaves *b)
+{
+	return a->n4k == b->n4k && a->n2m == b->n2m && a->n1g == b->n1g;
+}
+
+static u64 smallest_leaf(const struct leaves *l)
+{
+	return l->n4k ? SZ_4K : l->n2m ? SZ_2M : SZ_1G;
+}
+
+static bool guest_data_seen(const struct range *r, u64 bytes, u64 stride)
+{
+	u64 at;
+
+	for (at = 0; at < bytes; at += stride)
+		if (*(volatile u64 *)(r->va + at) != at + 1)
+			return false;
+	return true;
+}
+
+static void check_touch(const struct row *row, const struct leaves *leaves)
+{
+	u64 stride = opt.stride ?: smallest_leaf(leaves);
+	const struct range *r = &row->range;
+	u64 bytes = min_t(u64, r->size, stride * MAX_TOUCHES);
+	struct pass prefault = measure(r, bytes, 0), touch = measure(r, bytes, stride);
+	const char *name = row->name;
+
+	ksft_test_result(same_leaves(&prefault.leaves, &touch.leaves),
+			 "%s: a touching guest gets the same levels\n", name);
+	ksft_test_result(touch.taken == nr_leaves(&touch.leaves),
+			 "%s: a touching guest faults once per leaf\n", name);
+	ksft_test_result(guest_data_seen(r, bytes, stride), "%s: the host sees the guest's data\n",
+			 name);
+	ksft_print_msg("json {\"table\":\"touch\",\"row\":\"%s\",\"bytes\":%lu,\"stride\":%lu,"
+		       "\"leaves\":%lu,\"faults\":%lu,\"insns\":%lu}\n", name,
+		       bytes, stride, nr_leaves(&touch.leaves), touch.taken, touch.insns);
+}
+
+static void populate(const struct row *row)
+{
+	const struct range *r = &row->range;
+
+	madvise(r->va, r->size, row->thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	TEST_ASSERT(!madvise(r->va, r->size, MADV_POPULATE_WRITE), "not enough memory");
+}
+
+static void run_row(struct row *row)
+{
+	u64 kb_before, kb_mapped, munmap_insns, start;
+	struct range *r = &row->range;
+	struct pass first, mapped;
+
+	kb_before = page_table_kb();
+	map_range(r);
+	if (r->via == VIA_ANON)
+		populate(row);
+	first = measure(r, r->size, 0);
+	kb_mapped = page_table_kb();
+	mapped = measure(r, r->size, 0);
+	ksft_test_result(mapped_bytes(&first.leaves) == r->size,
+			 "%s: the leaves cover the slot exactly\n", row->name);
+	ksft_test_result(same_leaves(&first.leaves, &mapped.leaves),
+			 "%s: the same levels when the host has mapped the range\n", row->name);
+	ksft_test_result(mapped.host_faults == 0, "%s: no host fault for a mapped range\n",
+			 row->name);
+	ksft_test_result(data_survives(r), "%s: data survives a round trip\n", row->name);
+	if (!opt.no_touch)
+		check_touch(row, &first.leaves);
+
+	start = now();
+	TEST_ASSERT(!munmap(r->va, r->size), "munmap failed (errno %d)", errno);
+	munmap_insns = now() - start;
+
+	ksft_print_msg("json {\"table\":\"%s\",\"row\":\"%s\",\"via\":\"%s\",\"bytes\":%lu,"
+		       "\"va_mod_1g\":%lu,\"n4k\":%lu,\"n2m\":%lu,\"n1g\":%lu,"
+		       "\"faults\":%lu,\"host_faults\":%lu,\"first_insns\":%lu,"
+		       "\"mapped_insns\":%lu,\"mmap_insns\":%lu,\"munmap_insns\":%lu,"
+		       "\"pt_kb\":%lu}\n",
+		       opt.table, row->name, via_names[r->via], r->size, (u64)r->va & (SZ_1G - 1),
+		       first.leaves.n4k, first.leaves.n2m, first.leaves.n1g,
+		       nr_leaves(&first.leaves), first.host_faults, first.insns, mapped.insns,
+		       r->mmap_insns, munmap_insns, kb_mapped - kb_before);
+}
+
+static u64 parse_bytes(const char *text)
+{
+	char *end;
+	u64 n = strtoull(text, &end, 0);
+
+	switch (*end) {
+	case 'T': n <<= 10; fallthrough;
+	case 'G': n <<= 10; fallthrough;
+	case 'M': n <<= 10; fallthrough;
+	case 'K': n <<= 10; end++;
+	}
+	TEST_ASSERT(end != text && !*end, "not a size: %s", text);
+	return n;
+}
+
+static struct row find_row(const char *name)
+{
+	for (int i = 0; i < ARRAY_SIZE(rows); i++)
+		if (!strcmp(rows[i].name, name))
+			return rows[i];
+	TEST_FAIL("no row is called %s", name);
+}
+
+static enum via find_via(const char *name)
+{
+	for (int i = 0; i < NR_VIAS; i++)
+		if (!strcmp(via_names[i], name))
+			return i;
+	TEST_FAIL("no way to map is called %s", name);
+}
+
+static void list_rows(void)
+{
+	for (int i = 0; i < ARRAY_SIZE(rows); i++)
+		puts(rows[i].name);
+	exit(0);
+}
+
+static const struct option options[] = {
+	{ "row",		required_argument, NULL, 'r' },
+	{ "table",		required_argument, NULL, 'a' },
+	{ "map",		required_argument, NULL, 'm' },
+	{ "size",		required_argument, NULL, 's' },
+	{ "offset-from-1g",	required_argument, NULL, 'o' },
+	{ "null",		no_argument,	   NULL, 'n' },
+	{ "thp",		no_argument,	   NULL, 'h' },
+	{ "bdf",		required_argument, NULL, 'b' },
+	{ "bar",		required_argument, NULL, 'i' },
+	{ "touch",		required_argument, NULL, 't' },
+	{ "no-touch",		no_argument,	   NULL, 'T' },
+	{ "list",		no_argument,	   NULL, 'l' },
+	{ }
+};
+
+static struct row parse_options(int argc, char *argv[])
+{
+	struct row row = { .name = "custom", .range.size = SZ_1G };
+	const char *bdf = "0000:00:02.0";
+	struct range *r = &row.range;
+	int c, bar = 2;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'r': row = find_row(optarg); break;
+		case 'a': opt.table = optarg; break;
+		case 'm': r->via = find_via(optarg); break;
+		case 's': r->size = parse_bytes(optarg); break;
+		case 'o': r->offset = parse_bytes(optarg); break;
+		case 'n': r->null = true; break;
+		case 'h': row.thp = true; break;
+		case 'b': bdf = optarg; break;
+		case 'i': bar = atoi(optarg); break;
+		case 't': opt.stride = parse_bytes(optarg); break;
+		case 'T': opt.no_touch = true; break;
+		case 'l': list_rows(); break;
+		default: exit(KSFT_FAIL);
+		}
+	}
+	r->bdf = bdf;
+	r->bar = bar;
+	return row;
+}
+
+int main(int argc, char *argv[])
+{
+	struct row row;
+
+	no_randomization(argv);
+	row = parse_options(argc, argv);
+	ksft_print_header();
+	ksft_set_plan(opt.no_touch ? 4 : 7);
+	run_row(&row);
+	ksft_finished();
+}

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Sourced by the harness scripts: places, messages, long steps.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=base.mk
+. "$root/base.mk"
+cache=${XDG_CACHE_HOME:-${HOME:?is not set: set it, or XDG_CACHE_HOME}/.cache}/huge-pfnmap
+build=$root/build
+base=$cache/base/$BASE_VERSION
+
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# need_mib DIR MIB WHAT: room for WHAT in DIR, or a clear refusal
+need_mib()
+{
+	local free
+
+	mkdir -p "$1" || die "cannot create $1: check its permissions"
+	free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
+	[ "$free" -ge "$2" ] ||
+		die "$3 needs $2 MiB in $1, $free MiB are free: make room"
+}
+
+# step LOG WHAT COMMAND...: run with output to LOG; progress on the terminal
+# (a line a minute where there is none), the end of LOG when it fails
+step()
+{
+	local log=$1 what=$2 start=$SECONDS pid rc=0 tick=60
+	shift 2
+
+	mkdir -p "${log%/*}"
+	[ -t 2 ] && tick=1
+	printf '%s (log: %s)\n' "$what" "${log#"$root"/}" >&2
+	set -m	# a process group of its own, to be stopped as a whole
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	set +m
+	# shellcheck disable=SC2064 # this pid
+	trap "kill -- -$pid 2>/dev/null; exit 130" INT TERM
+	while kill -0 "$pid" 2>/dev/null; do
+		if [ $(((SECONDS - start) % tick)) -eq 0 ] && [ "$SECONDS" -gt "$start" ]; then
+			if [ -t 2 ]; then
+				printf '\r  %4d s  %-66.66s' $((SECONDS - start)) \
+					"$(tail -n 1 "$log" | tr -cd '[:print:]')" >&2
+			else
+				printf '  %4d s, %d lines\n' $((SECONDS - start)) \
+					"$(wc -l <"$log")" >&2
+			fi
+		fi
+		sleep 1
+	done
+	wait "$pid" || rc=$?
+	trap - INT TERM
+	[ -t 2 ] && printf '\r%78s\r' '' >&2
+	if [ "$rc" -ne 0 ]; then
+		tail -n 20 "$log" >&2
+		die "$what failed (status $rc): see ${log#"$root"/}"
+	fi
+	printf '  done in %d s\n' $((SECONDS - start)) >&2
+}
