@@ -46,7 +46,7 @@ bisect: setup		## build, boot and test every prefix of the series
 	@harness/bisect
 
 report:			## the table and the page again, from build/report/results.json
-	@bench/report build/report
+	@bench/report --out build/report
 
 setup:			## install the Debian packages that are missing
 	@harness/setup

@@ -4,9 +4,9 @@
  *
  * -plugin breakdown.so,map=System.map,out=FILE
  *
- * A window is opened and closed by two long nops that do nothing else (range.h: window_open()). Each closed
- * window appends lines "<window> <function> <instructions>" to the output file. Instructions
- * outside of the kernel are those of "user".
+ * A window is opened and closed by two long nops that do nothing else (range.h: window_open()).
+ * Each closed window appends lines "<window> <function> <instructions>" to the output file.
+ * Instructions outside of the kernel are those of "user".
  *
  * QEMU's plugin header is in no Debian package; the few declarations needed are repeated here. They
  * are those of plugin interface 1 (QEMU 4.2 to 8.2).
@@ -106,7 +106,8 @@ static void translate(uint64_t id, struct qemu_plugin_tb *tb)
 		if (is_nop(insn, open_nop))
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, open_window, CB_NO_REGS, NULL);
 		else if (is_nop(insn, close_nop))
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, close_window, CB_NO_REGS, NULL);
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, close_window, CB_NO_REGS,
+							       NULL);
 		else
 			qemu_plugin_register_vcpu_insn_exec_inline(insn, OP_INLINE_ADD_U64,
 								   &f->count, 1);
@@ -120,7 +121,7 @@ static bool read_map(const char *path)
 	size_t room = 1;
 
 	functions = calloc(room, sizeof(*functions));
-	strcpy(functions[nr_functions++].name, "user");
+	functions[nr_functions++] = (struct function) { .name = "user" };
 	while (f && fgets(line, sizeof(line), f)) {
 		struct function next = {};
 
@@ -128,7 +129,7 @@ static bool read_map(const char *path)
 		    !strchr("tTwW", type) || next.start <= functions[nr_functions - 1].start)
 			continue;
 		if (nr_functions == room)
-			functions = realloc(functions, (room *= 2) * sizeof(*functions));
+			functions = realloc(functions, sizeof(*functions) * (room *= 2));
 		functions[nr_functions++] = next;
 	}
 	if (f)

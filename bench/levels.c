@@ -82,12 +82,12 @@ static bool data_survives(const struct range *r)
 
 	for (write = 1; write >= 0; write--) {
 		for (at = 0; at < r->size; at += step) {
-			volatile u64 *p = r->va + at;
+			u64 *p = r->va + at;
 
 			step = at % SZ_1G ? SZ_4K : min_t(u64, SZ_1G, r->size) - SZ_4K;
 			if (write)
-				*p = ~at;
-			else if (*p != ~at)
+				WRITE_ONCE(*p, ~at);
+			else if (READ_ONCE(*p) != ~at)
 				return false;
 		}
 	}
@@ -99,9 +99,9 @@ static void guest_code(u64 base, u64 size, u64 stride)
 	u64 at;
 
 	for (at = 0; at < size; at += stride)
-		*(volatile u64 *)(base + at) = at + 1;
+		WRITE_ONCE(*(u64 *)(base + at), at + 1);
 	for (at = 0; at < size; at += stride)
-		GUEST_ASSERT_EQ(*(volatile u64 *)(base + at), at + 1);
+		GUEST_ASSERT_EQ(READ_ONCE(*(u64 *)(base + at)), at + 1);
 	GUEST_DONE();
 }
 
@@ -169,7 +169,7 @@ static bool guest_data_seen(const struct range *r, u64 bytes, u64 stride)
 	u64 at;
 
 	for (at = 0; at < bytes; at += stride)
-		if (*(volatile u64 *)(r->va + at) != at + 1)
+		if (READ_ONCE(*(u64 *)(r->va + at)) != at + 1)
 			return false;
 	return true;
 }
@@ -188,9 +188,13 @@ static void check_touch(const struct row *row, const struct leaves *leaves)
 			 "%s: a touching guest faults once per leaf\n", name);
 	ksft_test_result(guest_data_seen(r, bytes, stride), "%s: the host sees the guest's data\n",
 			 name);
-	ksft_print_msg("json {\"table\":\"touch\",\"row\":\"%s\",\"bytes\":%lu,\"stride\":%lu,"
-		       "\"leaves\":%lu,\"faults\":%lu,\"insns\":%lu}\n", name,
-		       bytes, stride, nr_leaves(&touch.leaves), touch.taken, touch.insns);
+	json_open("touch", name);
+	json_number("bytes", bytes);
+	json_number("stride", stride);
+	json_number("leaves", nr_leaves(&touch.leaves));
+	json_number("faults", touch.taken);
+	json_number("insns", touch.insns);
+	json_close();
 }
 
 static void populate(const struct row *row)
@@ -228,15 +232,20 @@ static void run_row(struct row *row)
 	TEST_ASSERT(!munmap(r->va, r->size), "munmap failed (errno %d)", errno);
 	munmap_insns = now() - start;
 
-	ksft_print_msg("json {\"table\":\"%s\",\"row\":\"%s\",\"via\":\"%s\",\"bytes\":%lu,"
-		       "\"va_mod_1g\":%lu,\"n4k\":%lu,\"n2m\":%lu,\"n1g\":%lu,"
-		       "\"faults\":%lu,\"host_faults\":%lu,\"first_insns\":%lu,"
-		       "\"mapped_insns\":%lu,\"mmap_insns\":%lu,\"munmap_insns\":%lu,"
-		       "\"pt_kb\":%lu}\n",
-		       opt.table, row->name, via_names[r->via], r->size, (u64)r->va & (SZ_1G - 1),
-		       first.leaves.n4k, first.leaves.n2m, first.leaves.n1g,
-		       nr_leaves(&first.leaves), first.host_faults, first.insns, mapped.insns,
-		       r->mmap_insns, munmap_insns, kb_mapped - kb_before);
+	json_open(opt.table, row->name);
+	json_number("bytes", r->size);
+	json_number("va_mod_1g", (u64)r->va & (SZ_1G - 1));
+	json_number("n4k", first.leaves.n4k);
+	json_number("n2m", first.leaves.n2m);
+	json_number("n1g", first.leaves.n1g);
+	json_number("faults", nr_leaves(&first.leaves));
+	json_number("host_faults", first.host_faults);
+	json_number("first_insns", first.insns);
+	json_number("mapped_insns", mapped.insns);
+	json_number("mmap_insns", r->mmap_insns);
+	json_number("munmap_insns", munmap_insns);
+	json_number("pt_kb", kb_mapped - kb_before);
+	json_close();
 }
 
 static u64 parse_bytes(const char *text)
@@ -245,10 +254,18 @@ static u64 parse_bytes(const char *text)
 	u64 n = strtoull(text, &end, 0);
 
 	switch (*end) {
-	case 'T': n <<= 10; fallthrough;
-	case 'G': n <<= 10; fallthrough;
-	case 'M': n <<= 10; fallthrough;
-	case 'K': n <<= 10; end++;
+	case 'T':
+		n <<= 10;
+		fallthrough;
+	case 'G':
+		n <<= 10;
+		fallthrough;
+	case 'M':
+		n <<= 10;
+		fallthrough;
+	case 'K':
+		n <<= 10;
+		end++;
 	}
 	TEST_ASSERT(end != text && !*end, "not a size: %s", text);
 	return n;
@@ -302,19 +319,44 @@ static struct row parse_options(int argc, char *argv[])
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'r': row = find_row(optarg); break;
-		case 'a': opt.table = optarg; break;
-		case 'm': r->via = find_via(optarg); break;
-		case 's': r->size = parse_bytes(optarg); break;
-		case 'o': r->offset = parse_bytes(optarg); break;
-		case 'n': r->null = true; break;
-		case 'h': row.thp = true; break;
-		case 'b': bdf = optarg; break;
-		case 'i': bar = atoi(optarg); break;
-		case 't': opt.stride = parse_bytes(optarg); break;
-		case 'T': opt.no_touch = true; break;
-		case 'l': list_rows(); break;
-		default: exit(KSFT_FAIL);
+		case 'r':
+			row = find_row(optarg);
+			break;
+		case 'a':
+			opt.table = optarg;
+			break;
+		case 'm':
+			r->via = find_via(optarg);
+			break;
+		case 's':
+			r->size = parse_bytes(optarg);
+			break;
+		case 'o':
+			r->offset = parse_bytes(optarg);
+			break;
+		case 'n':
+			r->null = true;
+			break;
+		case 'h':
+			row.thp = true;
+			break;
+		case 'b':
+			bdf = optarg;
+			break;
+		case 'i':
+			bar = atoi(optarg);
+			break;
+		case 't':
+			opt.stride = parse_bytes(optarg);
+			break;
+		case 'T':
+			opt.no_touch = true;
+			break;
+		case 'l':
+			list_rows();
+			break;
+		default:
+			exit(KSFT_FAIL);
 		}
 	}
 	r->bdf = bdf;

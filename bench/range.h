@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A range of memory to measure: what is behind it, its mapping, a VM with a memslot over it, and the
- * clock. The clock counts instructions when the machine runs under QEMU's "-icount shift=0".
+ * A range of memory to measure: what is behind it, its mapping, a VM with a memslot over it; the
+ * clock and the form of a result. The clock counts instructions when the machine runs under QEMU's
+ * "-icount shift=0".
  */
 #ifndef BENCH_RANGE_H
 #define BENCH_RANGE_H
@@ -20,7 +21,7 @@
 
 #define SLOT		10
 #define SLOT_GPA	SZ_4G
-#define SLOT_GVA	(1ull << 45)
+#define SLOT_GVA	BIT_ULL(45)
 
 enum via { VIA_VFIO, VIA_SYSFS, VIA_ANON, NR_VIAS };
 
@@ -47,7 +48,7 @@ static inline u64 now(void)
 	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
-/* The next instructions are, or are no more, to be counted by function (breakdown.c): two long nops. */
+/* Begin and end of what breakdown.c counts by function: two long nops. */
 static __always_inline void window_open(void)
 {
 	asm volatile(".byte 0x0f, 0x1f, 0x80; .ascii \"OPEN\"" ::: "memory");
@@ -56,6 +57,22 @@ static __always_inline void window_open(void)
 static __always_inline void window_close(void)
 {
 	asm volatile(".byte 0x0f, 0x1f, 0x80; .ascii \"CLSE\"" ::: "memory");
+}
+
+/* A result: one line "# json {...}" */
+static inline void json_open(const char *table, const char *row)
+{
+	ksft_print_msg("json {\"table\":\"%s\",\"row\":\"%s\"", table, row);
+}
+
+static inline void json_number(const char *name, u64 value)
+{
+	printf(",\"%s\":%lu", name, value);
+}
+
+static inline void json_close(void)
+{
+	printf("}\n");
 }
 
 /* The same addresses in each run, or mmap(NULL) differs between boots. */
@@ -191,7 +208,7 @@ static inline void prefault(struct kvm_vcpu *vcpu, u64 gpa, u64 size)
 	while (range.size) {
 		ret = __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
 		TEST_ASSERT(!ret || errno == EINTR || errno == EAGAIN,
-			    "KVM_PRE_FAULT_MEMORY failed at gpa %#llx (errno %d)", range.gpa, errno);
+			    "KVM_PRE_FAULT_MEMORY failed at %#llx (errno %d)", range.gpa, errno);
 	}
 }
 

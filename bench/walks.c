@@ -3,8 +3,8 @@
  * How often does one KVM fault walk the host page tables for its address, which locks does it take,
  * and how long does it wait while somebody else holds mmap_lock for writing?
  *
- * The walkcount module records the accesses; see there for what it watches. Each row measures several
- * faults, each in a fresh mapping and a fresh VM; they must agree. The hits of the first one are
+ * The walkcount module records the accesses; see there for what it watches. Each row measures
+ * several faults, each in a fresh mapping and a fresh VM; they must agree. The hits of one are
  * printed, so that every count can be followed to the functions behind it.
  */
 #include <getopt.h>
@@ -19,30 +19,30 @@
 /* A top-level table entry that nothing else uses, so that its reads concern the range only. */
 #define RANGE_BASE	(16ull << 40)
 
-/* The faults are in the second 1G leaf, or in the midst of the second 2M of 4K pages. */
-#define AT_1G		SZ_1G
+/* In the midst of a 2M range that lies within the slot, else KVM knows the level without a walk. */
 #define AT_4K		(SZ_2M + SZ_64K)
-
-#define BAR_1G		{ VIA_VFIO, .size = SZ_4G }, SZ_1G, AT_1G
-#define BAR_4K		{ VIA_VFIO, .size = SZ_4M, .offset = SZ_4K }, SZ_4K, AT_4K
-#define RAM_4K		{ VIA_ANON, .size = SZ_4M }, SZ_4K, AT_4K
 
 static const struct row {
 	const char *name;
 	struct range range;
-	u64 leaf, at;
+	u64 leaf;
+	u64 at;			/* where the fault is; the leaf before it is mapped */
 	bool mapped;		/* the host has mapped the page before the fault */
 	u32 slot_flags;
 	bool write;		/* a guest writes; else the page is pre-faulted */
 	unsigned int stock;	/* walks that the stock kernel makes */
 } rows[] = {
-	{ "pfnmap-1g-mapped",	BAR_1G, true,  .stock = 3 },
-	{ "pfnmap-1g-first",	BAR_1G, false, .stock = 5 },
-	{ "pfnmap-1g-readonly",	BAR_1G, true,  KVM_MEM_READONLY, .stock = 2 },
-	{ "pfnmap-4k-mapped",	BAR_4K, true,  .stock = 3 },
-	{ "pfnmap-4k-first",	BAR_4K, false, .stock = 6 },
-	{ "ordinary-mapped",	RAM_4K, true,  .stock = 2 },
-	{ "ordinary-first",	RAM_4K, false, .write = true, .stock = 5 },
+	{ "pfnmap-1g-mapped",	{ VIA_VFIO, .size = SZ_4G }, SZ_1G, SZ_1G, true, .stock = 3 },
+	{ "pfnmap-1g-first",	{ VIA_VFIO, .size = SZ_4G }, SZ_1G, SZ_1G, false, .stock = 5 },
+	{ "pfnmap-1g-readonly",	{ VIA_VFIO, .size = SZ_4G }, SZ_1G, SZ_1G, true,
+	  .slot_flags = KVM_MEM_READONLY, .stock = 2 },
+	{ "pfnmap-4k-mapped",	{ VIA_VFIO, .size = SZ_4M, .offset = SZ_4K }, SZ_4K, AT_4K, true,
+	  .stock = 3 },
+	{ "pfnmap-4k-first",	{ VIA_VFIO, .size = SZ_4M, .offset = SZ_4K }, SZ_4K, AT_4K, false,
+	  .stock = 6 },
+	{ "ordinary-mapped",	{ VIA_ANON, .size = SZ_4M }, SZ_4K, AT_4K, true, .stock = 2 },
+	{ "ordinary-first",	{ VIA_ANON, .size = SZ_4M }, SZ_4K, AT_4K, false,
+	  .write = true, .stock = 5 },
 };
 
 struct counts {
@@ -56,7 +56,7 @@ struct hit {
 static void guest_code(u64 gva)
 {
 	GUEST_SYNC(0);
-	*(volatile u64 *)gva = 1;
+	WRITE_ONCE(*(u64 *)gva, 1);
 	GUEST_DONE();
 }
 
@@ -77,9 +77,9 @@ static struct slot_vm prepare(struct row *row)
 	map_range(r);
 	if (r->via == VIA_ANON)
 		madvise(r->va, r->size, MADV_NOHUGEPAGE);
-	*(volatile u64 *)(r->va + row->at - row->leaf) = 1;
+	WRITE_ONCE(*(u64 *)(r->va + row->at - row->leaf), 1);
 	if (row->mapped)
-		*(volatile u64 *)(r->va + row->at) = 1;
+		WRITE_ONCE(*(u64 *)(r->va + row->at), 1);
 
 	s = vm_with_slot(r, guest_code, row->slot_flags);
 	vcpu_args_set(s.vcpu, 1, s.gva + row->at);
@@ -197,9 +197,12 @@ static void count_row(struct row *row, bool stock)
 	if (stock)
 		ksft_test_result(c.walks == row->stock, "%s: %u walks, stock makes %u\n", row->name,
 				 c.walks, row->stock);
-	ksft_print_msg("json {\"table\":\"walks\",\"row\":\"%s\",\"walks\":%u,\"mmap_locks\":%u,"
-		       "\"ptl_locks\":%u,\"vma_locks\":%u}\n", row->name, c.walks, c.mmap_locks,
-		       c.ptl_locks, c.vma_locks);
+	json_open("walks", row->name);
+	json_number("walks", c.walks);
+	json_number("mmap_locks", c.mmap_locks);
+	json_number("ptl_locks", c.ptl_locks);
+	json_number("vma_locks", c.vma_locks);
+	json_close();
 }
 
 /* ---- waiting ---- */
@@ -223,14 +226,17 @@ static void time_row(struct row *row)
 	u64 free = timed_fault(row, NULL);
 	u64 held = timed_fault(row, __stringify(HOLD_MS));
 
-	ksft_print_msg("json {\"table\":\"waiting\",\"row\":\"%s\",\"held_ms\":%d,\"ns_free\":%lu,"
-		       "\"ns_held\":%lu}\n", row->name, HOLD_MS, free, held);
+	json_open("waiting", row->name);
+	json_number("held_ms", HOLD_MS);
+	json_number("ns_free", free);
+	json_number("ns_held", held);
+	json_close();
 }
 
 int main(int argc, char *argv[])
 {
 	static const struct option options[] = {
-		{ "stock", no_argument, NULL, 's' },
+		{ "kernel", required_argument, NULL, 'k' },
 		{ "bdf", required_argument, NULL, 'b' },
 		{ "bar", required_argument, NULL, 'i' },
 		{ }
@@ -242,10 +248,17 @@ int main(int argc, char *argv[])
 	no_randomization(argv);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 's': stock = true; break;
-		case 'b': bdf = optarg; break;
-		case 'i': bar = atoi(optarg); break;
-		default: exit(KSFT_FAIL);
+		case 'k':
+			stock = !strcmp(optarg, "stock");
+			break;
+		case 'b':
+			bdf = optarg;
+			break;
+		case 'i':
+			bar = atoi(optarg);
+			break;
+		default:
+			exit(KSFT_FAIL);
 		}
 	}
 

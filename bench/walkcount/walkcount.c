@@ -10,7 +10,8 @@
  *	ptl | vma	the page-table lock of the leaf, or the VMA's lock and reference count
  *
  * The CPU's own page walks do not trip them. A breakpoint traps after the access, reads and writes
- * alike; each hit is recorded with the instruction that made it, so that a reader can tell what it was.
+ * alike; each hit is recorded with the instruction that made it, so that a reader can tell what it
+ * was.
  *
  * /sys/kernel/debug/walkcount/
  *	watch	write "<address> ptl" or "<address> vma": plant and start; anything else: remove
@@ -186,7 +187,7 @@ static int hold_lock(void *data)
 
 	mmap_write_lock(mm);
 	complete(&holder->held);	/* @holder is gone from here on */
-	msleep(ms);
+	usleep_range(1000 * ms, 1000 * ms + 1);
 	mmap_write_unlock(mm);
 	mmput(mm);
 	module_put_and_kthread_exit(0);

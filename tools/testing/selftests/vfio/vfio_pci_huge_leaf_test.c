@@ -14,7 +14,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef __x86_64__
+#include <asm/mtrr.h>
+#endif
+#include <linux/align.h>
 #include <linux/capability.h>
+#include <linux/compiler.h>
+#include <linux/kernel.h>
+#include <linux/limits.h>
 #include <linux/mempolicy.h>
 #include <linux/pci_regs.h>
 #include <linux/sizes.h>
@@ -71,22 +78,27 @@ static bool in_range(const struct range *r, unsigned long off)
 	return r && off >= r->start && off - r->start < r->len;
 }
 
+/* Each test runs in a process of its own. */
+static char *area;			/* mapping under test */
+static size_t leaf_size;		/* size of the leaves that map it */
+static bool uc_in_half;			/* but see uncached_part */
+static int bar_fd;
+static off_t bar_offset;
+static int memfd;
+static int kmsg;
+static const struct range *last_cut;	/* for the log of a failed test */
+
+/* A thread that uses all pages but those in quiet. */
+static pthread_t thread;
+static const struct range *quiet;
+static bool stop;
+static unsigned long rounds;
+static unsigned long wrong;
+
 FIXTURE(huge_leaf) {
 	struct iommu *iommu;
 	struct vfio_pci_device *device;
 	struct vfio_pci_bar *bar;
-	size_t leaf;			/* size of the leaves that map area */
-	char *area;			/* mapping under test */
-	const struct range *cut;	/* what it was about, for the log */
-	int memfd;
-	int kmsg;
-
-	/* The thread that uses all pages but those in quiet */
-	pthread_t thread;
-	const struct range *quiet;
-	volatile bool stop;
-	volatile unsigned long rounds;
-	volatile unsigned long wrong;
 };
 
 FIXTURE_VARIANT(huge_leaf) {
@@ -118,23 +130,23 @@ static long minor_faults(void)
 }
 
 /* Whether the kernel, on behalf of this thread, can read a word there. */
-static bool readable(int memfd, const char *p)
+static bool readable(const char *p)
 {
 	return pwrite(memfd, p, 8, 0) == 8;
 }
 
-static bool writable(int memfd, char *p)
+static bool writable(char *p)
 {
 	/* What is read back is what was there. */
-	return readable(memfd, p) && pread(memfd, p, 8, 0) == 8;
+	return readable(p) && pread(memfd, p, 8, 0) == 8;
 }
 
 static u64 word(const char *p)
 {
-	return *(const volatile u64 *)p;
+	return READ_ONCE(*(const u64 *)p);
 }
 
-static long vmstat(const char *name)
+static long vm_event(const char *name)
 {
 	FILE *f = fopen("/proc/vmstat", "r");
 	long val, ret = -1;
@@ -175,54 +187,58 @@ static void drain(const char *path)
 	close(fd);
 }
 
-/* Leaf that maps the page at @off, as the number of its block of the area. */
-static unsigned long leaf_of(FIXTURE_DATA(huge_leaf) *self, unsigned long off)
+/* Address of the leaf that maps the page at @off */
+static unsigned long leaf_of(unsigned long off)
 {
-	return ((unsigned long)self->area + off) / self->leaf;
+	size_t size = leaf_size;
+
+	if (uc_in_half && off < SZ_1G)
+		size = min_t(size_t, size, SZ_2M);
+	if (uc_in_half && off >= HALF && off < HALF + SZ_2M)
+		size = SZ_4K;
+
+	return ALIGN_DOWN((unsigned long)area + off, size);
 }
 
 /* Faults taken while all pages are touched except those in @skip. */
-static long touch(FIXTURE_DATA(huge_leaf) *self, const struct range *skip)
+static long touch(const struct range *skip)
 {
 	long before = minor_faults();
 
 	for (int i = 0; i < NR_PAGES; i++)
 		if (!in_range(skip, page_off(i)))
-			word(self->area + page_off(i));
+			word(area + page_off(i));
 
 	return minor_faults() - before;
 }
 
 /* Number of leaves that map the pages in the order they are touched. */
-static long leaves(FIXTURE_DATA(huge_leaf) *self)
+static long leaves(void)
 {
 	unsigned long last = -1UL;
 	long nr = 0;
 
 	for (int i = 0; i < NR_PAGES; i++) {
-		nr += leaf_of(self, page_off(i)) != last;
-		last = leaf_of(self, page_off(i));
+		nr += leaf_of(page_off(i)) != last;
+		last = leaf_of(page_off(i));
 	}
 
 	return nr;
 }
 
-static void map_area(struct __test_metadata *_metadata,
-		     FIXTURE_DATA(huge_leaf) *self, size_t misalign)
+static void map_area(struct __test_metadata *_metadata, size_t misalign)
 {
-	self->area = mmap_reserve(AREA_SIZE, SZ_1G, misalign);
-	ASSERT_EQ(self->area, mmap(self->area, AREA_SIZE, PROT_READ | PROT_WRITE,
-				   MAP_SHARED | MAP_FIXED, self->device->fd,
-				   self->bar->info.offset));
+	area = mmap_reserve(AREA_SIZE, SZ_1G, misalign);
+	ASSERT_EQ(area, mmap(area, AREA_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_FIXED, bar_fd, bar_offset));
 	/* Each of these leaves, and none that is smaller or larger. */
-	ASSERT_EQ(leaves(self), touch(self, NULL));
-	ASSERT_EQ(0, touch(self, NULL));
+	ASSERT_EQ(leaves(), touch(NULL));
+	ASSERT_EQ(0, touch(NULL));
 }
 
-static void unmap_area(struct __test_metadata *_metadata,
-		       FIXTURE_DATA(huge_leaf) *self)
+static void unmap_area(struct __test_metadata *_metadata)
 {
-	ASSERT_EQ(0, munmap(self->area, AREA_SIZE));
+	ASSERT_EQ(0, munmap(area, AREA_SIZE));
 }
 
 FIXTURE_SETUP(huge_leaf)
@@ -237,22 +253,23 @@ FIXTURE_SETUP(huge_leaf)
 	if (!self->bar)
 		SKIP(return, "No mappable BAR of 2G found on device %s", device_bdf);
 
-	self->leaf = variant->leaf;
+	bar_fd = self->device->fd;
+	bar_offset = self->bar->info.offset;
+	leaf_size = variant->leaf;
 #ifdef __x86_64__
-	if (self->leaf == SZ_1G && !in_file("/proc/cpuinfo", " pdpe1gb"))
-		self->leaf = SZ_2M;
+	if (leaf_size == SZ_1G && !in_file("/proc/cpuinfo", " pdpe1gb"))
+		leaf_size = SZ_2M;
 #endif
-	self->memfd = memfd_create("huge_leaf", 0);
-	ASSERT_GE(self->memfd, 0);
-	self->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
-	ASSERT_GE(self->kmsg, 0);
-	ASSERT_EQ(0, lseek(self->kmsg, 0, SEEK_END));
+	memfd = memfd_create("huge_leaf", 0);
+	ASSERT_GE(memfd, 0);
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	ASSERT_GE(kmsg, 0);
+	ASSERT_EQ(0, lseek(kmsg, 0, SEEK_END));
 
 	for (int i = 0; i < NR_PAGES; i++) {
 		u64 val = PATTERN + page_off(i);
 
-		ASSERT_EQ(8, pwrite(self->device->fd, &val, 8,
-				    self->bar->info.offset + page_off(i)));
+		ASSERT_EQ(8, pwrite(bar_fd, &val, 8, bar_offset + page_off(i)));
 	}
 }
 
@@ -261,73 +278,69 @@ FIXTURE_TEARDOWN(huge_leaf)
 	char buf[8192], *bad = NULL;
 	ssize_t len;
 
-	while (self->bar && !bad && (len = read(self->kmsg, buf, sizeof(buf) - 1)) > 0) {
+	while (self->bar && !bad && (len = read(kmsg, buf, sizeof(buf) - 1)) > 0) {
 		buf[len] = 0;
 		bad = strstr(buf, ": bad p") ?: strstr(buf, "WARNING: ");
 		bad = bad ?: strstr(buf, "BUG: ");
 	}
 	EXPECT_EQ(NULL, bad)
 		TH_LOG("kernel log: %s", buf);
-	if (self->cut && !__test_passed(_metadata))
-		TH_LOG("last at offset %#lx, %#lx bytes", self->cut->start, self->cut->len);
+	if (last_cut && !__test_passed(_metadata))
+		TH_LOG("last at offset %#lx, %#lx bytes", last_cut->start, last_cut->len);
 	vfio_pci_device_cleanup(self->device);
 	iommu_cleanup(self->iommu);
 }
 
 static void *use_pages(void *arg)
 {
-	FIXTURE_DATA(huge_leaf) *self = arg;
-
-	while (!self->stop) {
+	while (!READ_ONCE(stop)) {
 		for (int i = 0; i < NR_PAGES; i++) {
-			unsigned long off = page_off(i);
-			volatile u64 *p = (u64 *)(self->area + off);
+			u64 *p = (u64 *)(area + page_off(i));
 
-			if (in_range(self->quiet, off))
+			if (in_range(quiet, page_off(i)))
 				continue;
-			p[1] = self->rounds;
-			if (p[0] != PATTERN + off || p[1] != self->rounds)
-				self->wrong++;
+			WRITE_ONCE(p[1], rounds);
+			if (READ_ONCE(p[0]) != PATTERN + page_off(i) ||
+			    READ_ONCE(p[1]) != rounds)
+				wrong++;
 		}
-		self->rounds++;
+		WRITE_ONCE(rounds, rounds + 1);
 	}
 
 	return NULL;
 }
 
-static void wait_rounds(FIXTURE_DATA(huge_leaf) *self)
+static void wait_rounds(void)
 {
-	unsigned long rounds = self->rounds;
+	unsigned long start = READ_ONCE(rounds);
 
-	while (self->rounds < rounds + 2)
+	while (READ_ONCE(rounds) < start + 2)
 		sched_yield();
 }
 
 static void start_thread(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(huge_leaf) *self, const struct range *quiet)
+			 const struct range *skip)
 {
-	self->quiet = quiet;
-	self->stop = false;
-	self->rounds = 0;
-	self->wrong = 0;
-	ASSERT_EQ(0, pthread_create(&self->thread, NULL, use_pages, self));
-	wait_rounds(self);
+	quiet = skip;
+	stop = false;
+	rounds = 0;
+	wrong = 0;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, use_pages, NULL));
+	wait_rounds();
 }
 
-static void stop_thread(struct __test_metadata *_metadata,
-			FIXTURE_DATA(huge_leaf) *self)
+static void stop_thread(struct __test_metadata *_metadata)
 {
-	wait_rounds(self);
-	self->stop = true;
-	ASSERT_EQ(0, pthread_join(self->thread, NULL));
-	ASSERT_EQ(0, self->wrong);
+	wait_rounds();
+	WRITE_ONCE(stop, true);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	ASSERT_EQ(0, wrong);
 }
 
 /* No page outside @cut faults unless an end of @cut cuts through its leaf. */
-static void check_kept(struct __test_metadata *_metadata,
-		       FIXTURE_DATA(huge_leaf) *self, const struct range *cut)
+static void check_kept(struct __test_metadata *_metadata, const struct range *cut)
 {
-	unsigned long start = (unsigned long)self->area + cut->start;
+	unsigned long start = (unsigned long)area + cut->start;
 	unsigned long ends[] = { start, start + cut->len };
 
 	for (int i = 0; i < NR_PAGES; i++) {
@@ -335,29 +348,28 @@ static void check_kept(struct __test_metadata *_metadata,
 		long before = minor_faults();
 
 		for (int j = 0; j < ARRAY_SIZE(ends); j++)
-			excused |= ends[j] % self->leaf &&
-				   ends[j] / self->leaf == leaf_of(self, page_off(i));
+			excused |= ends[j] % leaf_size &&
+				   ALIGN_DOWN(ends[j], leaf_size) == leaf_of(page_off(i));
 		if (excused)
 			continue;
-		word(self->area + page_off(i));
+		word(area + page_off(i));
 		ASSERT_EQ(before, minor_faults())
 			TH_LOG("refault at offset %#lx", page_off(i));
 	}
 }
 
 /* The pages inside @cut allow what @prot says, all others everything. */
-static void check_pages(struct __test_metadata *_metadata,
-			FIXTURE_DATA(huge_leaf) *self, const struct range *cut,
+static void check_pages(struct __test_metadata *_metadata, const struct range *cut,
 			int prot)
 {
 	for (int i = 0; i < NR_PAGES; i++) {
 		unsigned long off = page_off(i);
 		bool inside = in_range(cut, off);
-		char *p = self->area + off;
+		char *p = area + off;
 
-		ASSERT_EQ(!inside || (prot & PROT_READ), readable(self->memfd, p))
+		ASSERT_EQ(!inside || (prot & PROT_READ), readable(p))
 			TH_LOG("reading offset %#lx", off);
-		ASSERT_EQ(!inside || (prot & PROT_WRITE), writable(self->memfd, p))
+		ASSERT_EQ(!inside || (prot & PROT_WRITE), writable(p))
 			TH_LOG("writing offset %#lx", off);
 		if (inside && !(prot & PROT_READ))
 			continue;
@@ -365,77 +377,71 @@ static void check_pages(struct __test_metadata *_metadata,
 	}
 }
 
-typedef void (*op_t)(struct __test_metadata *_metadata,
-		     FIXTURE_DATA(huge_leaf) *self, char *addr, size_t len);
+typedef void (*op_t)(struct __test_metadata *_metadata, char *addr, size_t len);
 
 /*
  * Let @op work on each cut of a fresh mapping: once alone, so that faults can
  * be counted, once while another thread uses the rest.
  */
-static void for_each_cut(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(huge_leaf) *self, size_t misalign,
-			 op_t op, int prot, op_t undo)
+static void try_cuts(struct __test_metadata *_metadata, size_t misalign,
+		     op_t op, int prot, op_t undo)
 {
 	for (int i = 0; i < 2 * ARRAY_SIZE(cuts); i++) {
 		const struct range *cut = &cuts[i / 2];
 		char *addr;
 
-		self->cut = cut;
-		map_area(_metadata, self, misalign);
-		addr = self->area + cut->start;
+		last_cut = cut;
+		map_area(_metadata, misalign);
+		addr = area + cut->start;
 		if (i % 2)
-			start_thread(_metadata, self, cut);
-		op(_metadata, self, addr, cut->len);
+			start_thread(_metadata, cut);
+		op(_metadata, addr, cut->len);
 		if (!(i % 2))
-			check_kept(_metadata, self, cut);
-		check_pages(_metadata, self, cut, prot);
+			check_kept(_metadata, cut);
+		check_pages(_metadata, cut, prot);
 		if (undo) {
-			undo(_metadata, self, addr, cut->len);
-			check_pages(_metadata, self, NULL, 0);
+			undo(_metadata, addr, cut->len);
+			check_pages(_metadata, NULL, 0);
 		}
 		if (i % 2)
-			stop_thread(_metadata, self);
-		unmap_area(_metadata, self);
+			stop_thread(_metadata);
+		unmap_area(_metadata);
 	}
 }
 
-static void op_munmap(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(huge_leaf) *self, char *addr, size_t len)
+static void op_munmap(struct __test_metadata *_metadata, char *addr, size_t len)
 {
 	ASSERT_EQ(0, munmap(addr, len));
 }
 
 TEST_F(huge_leaf, munmap)
 {
-	for_each_cut(_metadata, self, variant->misalign, op_munmap, PROT_NONE, NULL);
+	try_cuts(_metadata, variant->misalign, op_munmap, PROT_NONE, NULL);
 }
 
-static void op_none(struct __test_metadata *_metadata,
-		    FIXTURE_DATA(huge_leaf) *self, char *addr, size_t len)
+static void op_none(struct __test_metadata *_metadata, char *addr, size_t len)
 {
 	ASSERT_EQ(0, mprotect(addr, len, PROT_NONE));
 }
 
-static void op_ro(struct __test_metadata *_metadata,
-		  FIXTURE_DATA(huge_leaf) *self, char *addr, size_t len)
+static void op_ro(struct __test_metadata *_metadata, char *addr, size_t len)
 {
 	ASSERT_EQ(0, mprotect(addr, len, PROT_READ));
 }
 
-static void op_rw(struct __test_metadata *_metadata,
-		  FIXTURE_DATA(huge_leaf) *self, char *addr, size_t len)
+static void op_rw(struct __test_metadata *_metadata, char *addr, size_t len)
 {
 	ASSERT_EQ(0, mprotect(addr, len, PROT_READ | PROT_WRITE));
 }
 
 TEST_F(huge_leaf, mprotect_none)
 {
-	for_each_cut(_metadata, self, variant->misalign, op_none, PROT_NONE, op_rw);
+	try_cuts(_metadata, variant->misalign, op_none, PROT_NONE, op_rw);
 }
 
 TEST_F(huge_leaf, mprotect_ro)
 {
-	for_each_cut(_metadata, self, variant->misalign, op_ro, PROT_READ, op_rw);
+	try_cuts(_metadata, variant->misalign, op_ro, PROT_READ, op_rw);
 }
 
 /* The same over whole leaves keeps them. */
@@ -443,13 +449,13 @@ TEST_F(huge_leaf, mprotect_whole)
 {
 	static const struct range all = { 0, AREA_SIZE };
 
-	map_area(_metadata, self, variant->misalign);
-	op_none(_metadata, self, self->area, AREA_SIZE);
-	check_pages(_metadata, self, &all, PROT_NONE);
-	op_rw(_metadata, self, self->area, AREA_SIZE);
-	ASSERT_EQ(0, touch(self, NULL));
-	check_pages(_metadata, self, NULL, 0);
-	unmap_area(_metadata, self);
+	map_area(_metadata, variant->misalign);
+	op_none(_metadata, area, AREA_SIZE);
+	check_pages(_metadata, &all, PROT_NONE);
+	op_rw(_metadata, area, AREA_SIZE);
+	ASSERT_EQ(0, touch(NULL));
+	check_pages(_metadata, NULL, 0);
+	unmap_area(_metadata);
 }
 
 /*
@@ -464,22 +470,22 @@ TEST_F(huge_leaf, mprotect_none_unprivileged)
 	int ret[2], err[2];
 
 	for (int i = 0; i < 2; i++) {
-		size_t leaf = self->leaf;
+		size_t leaf = leaf_size;
 		char *at;
 
 		if (!i)
-			self->leaf = SZ_4K;
-		map_area(_metadata, self, i ? variant->misalign : SZ_4K);
-		self->leaf = leaf;
+			leaf_size = SZ_4K;
+		map_area(_metadata, i ? variant->misalign : SZ_4K);
+		leaf_size = leaf;
 		if (!i)
 			ASSERT_EQ(0, syscall(SYS_capset, &hdr, data));
-		at = self->area + HALF;
+		at = area + HALF;
 		ret[i] = mprotect(at, SZ_2M, PROT_NONE);
 		err[i] = ret[i] ? errno : 0;
-		ASSERT_EQ(!!ret[i], readable(self->memfd, at));
-		ASSERT_TRUE(readable(self->memfd, at + SZ_2M));
-		ASSERT_EQ(err[i], mprotect(self->area, SZ_1G, PROT_NONE) ? errno : 0);
-		unmap_area(_metadata, self);
+		ASSERT_EQ(!!ret[i], readable(at));
+		ASSERT_TRUE(readable(at + SZ_2M));
+		ASSERT_EQ(err[i], mprotect(area, SZ_1G, PROT_NONE) ? errno : 0);
+		unmap_area(_metadata);
 	}
 	TH_LOG("refused: %s", err[0] ? "yes" : "no");
 	if (err[0])
@@ -498,11 +504,10 @@ static char *move(struct __test_metadata *_metadata, char *old, size_t len,
 }
 
 /* Move a part away and look at it there before it is unmapped. */
-static void op_mremap_shift(struct __test_metadata *_metadata,
-			    FIXTURE_DATA(huge_leaf) *self, char *addr,
+static void op_mremap_shift(struct __test_metadata *_metadata, char *addr,
 			    size_t len, size_t shift)
 {
-	unsigned long start = addr - self->area;
+	unsigned long start = addr - area;
 	const struct range r = { start, len };
 	char *new = move(_metadata, addr, len, shift);
 
@@ -512,55 +517,52 @@ static void op_mremap_shift(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, munmap(new, len));
 }
 
-static void op_mremap(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(huge_leaf) *self, char *addr, size_t len)
+static void op_mremap(struct __test_metadata *_metadata, char *addr, size_t len)
 {
-	op_mremap_shift(_metadata, self, addr, len, 0);
+	op_mremap_shift(_metadata, addr, len, 0);
 }
 
-static void op_mremap_2m(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(huge_leaf) *self, char *addr, size_t len)
+static void op_mremap_2m(struct __test_metadata *_metadata, char *addr, size_t len)
 {
-	op_mremap_shift(_metadata, self, addr, len, SZ_2M);
+	op_mremap_shift(_metadata, addr, len, SZ_2M);
 }
 
-static void op_mremap_4k(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(huge_leaf) *self, char *addr, size_t len)
+static void op_mremap_4k(struct __test_metadata *_metadata, char *addr, size_t len)
 {
-	op_mremap_shift(_metadata, self, addr, len, SZ_4K);
+	op_mremap_shift(_metadata, addr, len, SZ_4K);
 }
 
 TEST_F(huge_leaf, mremap_part)
 {
-	for_each_cut(_metadata, self, variant->misalign, op_mremap, PROT_NONE, NULL);
+	try_cuts(_metadata, variant->misalign, op_mremap, PROT_NONE, NULL);
 }
 
 TEST_F(huge_leaf, mremap_part_off_by_2m)
 {
-	for_each_cut(_metadata, self, variant->misalign, op_mremap_2m, PROT_NONE, NULL);
+	try_cuts(_metadata, variant->misalign, op_mremap_2m, PROT_NONE, NULL);
 }
 
 TEST_F(huge_leaf, mremap_part_off_by_4k)
 {
-	for_each_cut(_metadata, self, variant->misalign, op_mremap_4k, PROT_NONE, NULL);
+	try_cuts(_metadata, variant->misalign, op_mremap_4k, PROT_NONE, NULL);
 }
 
 TEST_F(huge_leaf, mremap_whole)
 {
 	char *old;
 
-	map_area(_metadata, self, variant->misalign);
-	old = self->area;
-	self->area = move(_metadata, old, AREA_SIZE, 0);
+	map_area(_metadata, variant->misalign);
+	old = area;
+	area = move(_metadata, old, AREA_SIZE, 0);
 	for (int i = 0; i < NR_PAGES; i++)
-		ASSERT_FALSE(readable(self->memfd, old + page_off(i)));
-	ASSERT_EQ(0, touch(self, NULL));
-	check_pages(_metadata, self, NULL, 0);
-	unmap_area(_metadata, self);
+		ASSERT_FALSE(readable(old + page_off(i)));
+	ASSERT_EQ(0, touch(NULL));
+	check_pages(_metadata, NULL, 0);
+	unmap_area(_metadata);
 }
 
 /* Errors of a child that must have all pages but those in @cut. */
-static int child_errors(FIXTURE_DATA(huge_leaf) *self, const struct range *cut)
+static int child_errors(const struct range *cut)
 {
 	int status, errors = 0;
 	pid_t pid = fork();
@@ -569,10 +571,10 @@ static int child_errors(FIXTURE_DATA(huge_leaf) *self, const struct range *cut)
 	if (!pid) {
 		for (int i = 0; i < NR_PAGES; i++) {
 			unsigned long off = page_off(i);
-			bool ok = readable(self->memfd, self->area + off);
+			bool ok = readable(area + off);
 
 			if (ok != !in_range(cut, off) ||
-			    (ok && word(self->area + off) != PATTERN + off))
+			    (ok && word(area + off) != PATTERN + off))
 				errors++;
 		}
 		_exit(errors);
@@ -581,76 +583,104 @@ static int child_errors(FIXTURE_DATA(huge_leaf) *self, const struct range *cut)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void op_dontfork(struct __test_metadata *_metadata,
-			FIXTURE_DATA(huge_leaf) *self, char *addr, size_t len)
+static void op_dontfork(struct __test_metadata *_metadata, char *addr, size_t len)
 {
-	const struct range r = { addr - self->area, len };
+	const struct range r = { addr - area, len };
 
 	ASSERT_EQ(0, madvise(addr, len, MADV_DONTFORK));
-	ASSERT_EQ(0, child_errors(self, &r));
+	ASSERT_EQ(0, child_errors(&r));
 }
 
 TEST_F(huge_leaf, dontfork)
 {
-	for_each_cut(_metadata, self, variant->misalign, op_dontfork,
-		     PROT_READ | PROT_WRITE, NULL);
+	try_cuts(_metadata, variant->misalign, op_dontfork,
+		 PROT_READ | PROT_WRITE, NULL);
 }
 
 TEST_F(huge_leaf, fork)
 {
-	map_area(_metadata, self, variant->misalign);
-	ASSERT_EQ(0, child_errors(self, NULL));
-	ASSERT_EQ(0, touch(self, NULL));
-	unmap_area(_metadata, self);
+	map_area(_metadata, variant->misalign);
+	ASSERT_EQ(0, child_errors(NULL));
+	ASSERT_EQ(0, touch(NULL));
+	unmap_area(_metadata);
 }
 
 /* Who only reads about a mapping does not change it. */
-static void check_reader(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(huge_leaf) *self, size_t misalign,
-			 void (*reader)(FIXTURE_DATA(huge_leaf) *self))
+static void check_reader(struct __test_metadata *_metadata, size_t misalign,
+			 void (*reader)(void))
 {
-	long puds = vmstat("thp_split_pud"), pmds = vmstat("thp_split_pmd");
+	long puds = vm_event("thp_split_pud"), pmds = vm_event("thp_split_pmd");
 
-	map_area(_metadata, self, misalign);
-	reader(self);
-	EXPECT_EQ(puds, vmstat("thp_split_pud"));
-	EXPECT_EQ(pmds, vmstat("thp_split_pmd"));
-	ASSERT_EQ(0, touch(self, NULL));
-	unmap_area(_metadata, self);
+	map_area(_metadata, misalign);
+	reader();
+	EXPECT_EQ(puds, vm_event("thp_split_pud"));
+	EXPECT_EQ(pmds, vm_event("thp_split_pmd"));
+	ASSERT_EQ(0, touch(NULL));
+	unmap_area(_metadata);
 }
 
-static void read_smaps(FIXTURE_DATA(huge_leaf) *self)
+static void read_smaps(void)
 {
 	drain("/proc/self/smaps");
 }
 
-static void read_numa_maps(FIXTURE_DATA(huge_leaf) *self)
+static void read_numa_maps(void)
 {
 	drain("/proc/self/numa_maps");
 }
 
-static void mbind_strict(FIXTURE_DATA(huge_leaf) *self)
+static void mbind_strict(void)
 {
 	unsigned long node = 1;
 
-	VFIO_ASSERT_EQ(syscall(SYS_mbind, self->area, AREA_SIZE, MPOL_BIND, &node,
+	VFIO_ASSERT_EQ(syscall(SYS_mbind, area, AREA_SIZE, MPOL_BIND, &node,
 			       8 * sizeof(node), MPOL_MF_STRICT), 0);
 }
 
 TEST_F(huge_leaf, smaps)
 {
-	check_reader(_metadata, self, variant->misalign, read_smaps);
+	check_reader(_metadata, variant->misalign, read_smaps);
 }
 
 TEST_F(huge_leaf, numa_maps)
 {
-	check_reader(_metadata, self, variant->misalign, read_numa_maps);
+	check_reader(_metadata, variant->misalign, read_numa_maps);
 }
 
 TEST_F(huge_leaf, mbind)
 {
-	check_reader(_metadata, self, variant->misalign, mbind_strict);
+	check_reader(_metadata, variant->misalign, mbind_strict);
 }
+
+#ifdef __x86_64__
+/* A leaf cannot cover different MTRR types. */
+TEST_F(huge_leaf, uncached_part)
+{
+	struct mtrr_sentry uc = { .size = SZ_4K, .type = MTRR_TYPE_UNCACHABLE };
+	char path[PATH_MAX];
+	int fd;
+	FILE *f;
+
+	snprintf_assert(path, sizeof(path), "/sys/bus/pci/devices/%s/resource", device_bdf);
+	f = fopen(path, "r");
+	ASSERT_NE(NULL, f);
+	for (int i = self->bar - self->device->bars; i >= 0; i--)
+		ASSERT_EQ(1, fscanf(f, "%llx %*x %*x", &uc.base));
+	fclose(f);
+	uc.base += HALF + SZ_4K;
+
+	/* The entry goes away when the file is closed. */
+	fd = open("/proc/mtrr", O_RDWR);
+	if (fd < 0)
+		SKIP(return, "No MTRRs");
+	ASSERT_GE(ioctl(fd, MTRRIOC_ADD_ENTRY, &uc), 0);
+	uc_in_half = true;
+	map_area(_metadata, variant->misalign);
+	check_pages(_metadata, NULL, 0);
+	unmap_area(_metadata);
+	close(fd);
+}
+#endif
 
 int main(int argc, char *argv[])
 {
