@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What lib/test_pfnmap.c and its selftest have in common. */
+#ifndef _LIB_TEST_PFNMAP_UAPI_H
+#define _LIB_TEST_PFNMAP_UAPI_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* An mmap() at a multiple of this does something wrong in the driver. */
+#define TEST_PFNMAP_MODE	(1UL << 40)
+#define TEST_PFNMAP_TWICE	1	/* maps all, then all again */
+#define TEST_PFNMAP_PART	2	/* maps all, then a page in the middle again */
+#define TEST_PFNMAP_MIDWAY	3	/* maps the last page, then all */
+
+struct test_pfnmap_range {
+	__u64 offset;
+	__u64 len;
+};
+
+/* unmap_mapping_range() */
+#define TEST_PFNMAP_UNMAP	_IOW('P', 0x50, struct test_pfnmap_range)
+
+#endif
