@@ -23,6 +23,12 @@ measure: kernel tests	## stock beside series: NPT levels, faults, instructions, 
 test: lint kernel tests	## everything that can fail, fails here
 	@harness/test
 
+measure-full: kernel tests ## the same up to a BAR of 1 TiB
+	@harness/measure measure measure-full
+
+test-full: test		## make test, and every prefix of the series
+	@harness/bisect
+
 kernel: setup		## build/stock/bzImage and build/series/bzImage
 	@harness/kernel stock
 	@harness/kernel series

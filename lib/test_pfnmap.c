@@ -60,6 +60,11 @@ static int remap_again(struct vm_area_struct *vma, unsigned long addr,
 	return -EBUSY;
 }
 
+/* For ptrace and /proc/PID/mem. */
+static const struct vm_operations_struct test_pfnmap_vm_ops = {
+	.access = generic_access_phys,
+};
+
 static int test_pfnmap_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	unsigned long offset = vma->vm_pgoff << PAGE_SHIFT;
@@ -67,6 +72,7 @@ static int test_pfnmap_mmap(struct file *file, struct vm_area_struct *vma)
 	unsigned long mode = offset / TEST_PFNMAP_MODE;
 	int err;
 
+	vma->vm_ops = &test_pfnmap_vm_ops;
 	offset %= TEST_PFNMAP_MODE;
 	if (offset > size || len > size - offset)
 		return -EINVAL;
@@ -80,7 +86,7 @@ static int test_pfnmap_mmap(struct file *file, struct vm_area_struct *vma)
 	if (err || !mode)
 		return err;
 	if (mode == TEST_PFNMAP_TWICE)
-		return remap_again(vma, vma->vm_start, len, false);
+		return remap_again(vma, vma->vm_start, len / 2, true);
 	return remap_again(vma, vma->vm_start + len / 2, PAGE_SIZE, true);
 }
 

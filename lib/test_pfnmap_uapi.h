@@ -8,7 +8,7 @@
 
 /* An mmap() at a multiple of this does something wrong in the driver. */
 #define TEST_PFNMAP_MODE	(1UL << 40)
-#define TEST_PFNMAP_TWICE	1	/* maps all, then all again */
+#define TEST_PFNMAP_TWICE	1	/* maps all, then half of it again */
 #define TEST_PFNMAP_PART	2	/* maps all, then a page in the middle again */
 #define TEST_PFNMAP_MIDWAY	3	/* maps the last page, then all */
 
