@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test measure test-full measure-full kernel tests lint series \
+.PHONY: help test measure test-full measure-full kernel tests lint series guests boot-guest \
 	check tree-git import bisect report setup clean distclean
 MAKEFLAGS += --no-print-directory
 
@@ -50,6 +50,15 @@ import: setup		## turn the commits of TREE back into patches and files
 
 bisect: setup		## build, boot and test every prefix of the series
 	@harness/bisect
+
+boot-guest: tests	## a shell in a guest that has a PCI device passed through
+	@harness/guest/stage
+	@harness/boot-guest
+
+guests: tests		## passthrough guests under QEMU 7.2 and 10, on both kernels
+	@harness/guest/stage
+	@harness/vm --kernel stock @guest
+	@harness/vm --kernel series @guest
 
 report:			## the table and the page again, from build/report/results.json
 	@bench/report --out build/report
