@@ -26,7 +26,8 @@ test: lint kernel tests	## everything that can fail, fails here
 measure-full: kernel tests ## the same up to a BAR of 1 TiB
 	@harness/measure measure measure-full
 
-test-full: test		## make test, and every prefix of the series
+test-full: test		## make test, each step interrupted, every prefix of the series
+	@harness/interrupt
 	@harness/bisect
 
 kernel: setup		## build/stock/bzImage and build/series/bzImage
