@@ -26,7 +26,8 @@ test: lint kernel tests	## everything that can fail, fails here
 measure-full: kernel tests ## the same up to a BAR of 1 TiB
 	@harness/measure measure measure-full
 
-test-full: test		## make test, each step interrupted, every prefix of the series
+test-full: test		## make test, other machines, interruptions, every prefix
+	@harness/vm --resume @matrix
 	@harness/interrupt
 	@harness/bisect
 
