@@ -10,9 +10,15 @@
  *  3. do the same in a second VM, when the host mapping is there ("mapped"),
  *  4. let a guest write and read the slot in another VM ("touch"),
  *  5. unmap.
+ *
+ * Or, without a VM, what a fork costs (--fork), or which faults follow when a page is unmapped in
+ * the middle of a leaf and when memory decoding of the device is toggled after that (--cut).
  */
 #include <getopt.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <linux/pci_regs.h>
 
 #include "range.h"
 
@@ -36,7 +42,7 @@ static const struct row {
 static struct {
 	const char *table;	/* of the report that the row belongs to */
 	u64 stride;		/* of the touching guest, 0: the smallest leaf */
-	bool no_touch;
+	bool no_touch, fork, cut;
 } opt = { .table = "levels" };
 
 struct leaves {
@@ -205,6 +211,17 @@ static void populate(const struct row *row)
 	TEST_ASSERT(!madvise(r->va, r->size, MADV_POPULATE_WRITE), "not enough memory");
 }
 
+/* Read every page but the one at offset @hole (0: every page); the faults that it takes. */
+static u64 touch_all(const struct range *r, u64 hole)
+{
+	u64 at, before = host_faults();
+
+	for (at = 0; at < r->size; at += SZ_4K)
+		if (!hole || at != hole)
+			READ_ONCE(*(u8 *)(r->va + at));
+	return host_faults() - before;
+}
+
 static void run_row(struct row *row)
 {
 	u64 kb_before, kb_mapped, munmap_insns, start;
@@ -229,7 +246,9 @@ static void run_row(struct row *row)
 		check_touch(row, &first.leaves);
 
 	start = now();
+	window_open();
 	TEST_ASSERT(!munmap(r->va, r->size), "munmap failed (errno %d)", errno);
+	window_close();
 	munmap_insns = now() - start;
 
 	json_open(opt.table, row->name);
@@ -245,6 +264,94 @@ static void run_row(struct row *row)
 	json_number("mmap_insns", r->mmap_insns);
 	json_number("munmap_insns", munmap_insns);
 	json_number("pt_kb", kb_mapped - kb_before);
+	json_close();
+}
+
+/* The instructions of the parent, and the page tables of the child if @child_kb is not NULL. */
+static u64 fork_insns(u64 *child_kb)
+{
+	struct timespec before, after;
+	int status;
+	pid_t pid;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+	pid = fork();
+	if (!pid) {
+		*child_kb = page_table_kb();
+		_exit(0);
+	}
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+	TEST_ASSERT(pid > 0 && waitpid(pid, &status, 0) == pid && !status, "fork failed");
+	return timespec_to_ns(timespec_sub(after, before));
+}
+
+static void run_fork(struct row *row)
+{
+	u64 *child_kb = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	u64 kb_without, insns_without, kb_before = page_table_kb(), insns;
+	struct range *r = &row->range;
+
+	TEST_ASSERT(child_kb != MAP_FAILED, "no memory");
+	insns_without = fork_insns(child_kb);
+	kb_without = *child_kb;
+	map_range(r);		/* not touched: each page would cost one of the machine's memory */
+	kb_before = page_table_kb() - kb_before;
+	insns = fork_insns(child_kb);
+	ksft_test_result(*child_kb - kb_without <= kb_before + 8,
+			 "%s: the child's page tables are no larger\n", row->name);
+	json_open("fork", row->name);
+	json_number("bytes", r->size);
+	json_number("insns", insns);
+	json_number("insns_without", insns_without);
+	json_number("pt_kb", kb_before);
+	json_number("child_pt_kb", *child_kb - kb_without);
+	json_close();
+}
+
+static void toggle_memory(const struct range *r)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info), .index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+	u16 command, off;
+	off_t pgoff;
+	int fd;
+
+	fd = vfio_open(r, &pgoff);
+	ioctl_assert(fd, VFIO_DEVICE_GET_REGION_INFO, &info);
+	TEST_ASSERT(pread(fd, &command, 2, info.offset + PCI_COMMAND) == 2, "no config space");
+	off = command & ~PCI_COMMAND_MEMORY;
+	TEST_ASSERT(pwrite(fd, &off, 2, info.offset + PCI_COMMAND) == 2 &&
+		    pwrite(fd, &command, 2, info.offset + PCI_COMMAND) == 2, "cannot write");
+}
+
+static void run_cut(struct row *row)
+{
+	struct range *r = &row->range;
+	u64 first, cut, again, start, insns[3], hole = SZ_2M * 5 + SZ_1M;
+
+	map_range(r);
+	start = now();
+	first = touch_all(r, 0);
+	insns[0] = now() - start;
+	TEST_ASSERT(!munmap(r->va + hole, SZ_4K), "munmap failed (errno %d)", errno);
+	start = now();
+	cut = touch_all(r, hole);
+	insns[1] = now() - start;
+	toggle_memory(r);
+	start = now();
+	again = touch_all(r, hole);
+	insns[2] = now() - start;
+	ksft_test_result(first && again > first, "%s: the toggle unmaps all\n", row->name);
+	json_open("cut", row->name);
+	json_number("bytes", r->size);
+	json_number("first_faults", first);
+	json_number("cut_faults", cut);
+	json_number("toggle_faults", again);
+	json_number("first_insns", insns[0]);
+	json_number("cut_insns", insns[1]);
+	json_number("toggle_insns", insns[2]);
 	json_close();
 }
 
@@ -306,6 +413,8 @@ static const struct option options[] = {
 	{ "bar",		required_argument, NULL, 'i' },
 	{ "touch",		required_argument, NULL, 't' },
 	{ "no-touch",		no_argument,	   NULL, 'T' },
+	{ "fork",		no_argument,	   NULL, 'f' },
+	{ "cut",		no_argument,	   NULL, 'c' },
 	{ "list",		no_argument,	   NULL, 'l' },
 	{ }
 };
@@ -352,6 +461,12 @@ static struct row parse_options(int argc, char *argv[])
 		case 'T':
 			opt.no_touch = true;
 			break;
+		case 'f':
+			opt.fork = true;
+			break;
+		case 'c':
+			opt.cut = true;
+			break;
 		case 'l':
 			list_rows();
 			break;
@@ -371,7 +486,7 @@ int main(int argc, char *argv[])
 	no_randomization(argv);
 	row = parse_options(argc, argv);
 	ksft_print_header();
-	ksft_set_plan(opt.no_touch ? 4 : 7);
-	run_row(&row);
+	ksft_set_plan(opt.fork || opt.cut ? 1 : opt.no_touch ? 4 : 7);
+	(opt.fork ? run_fork : opt.cut ? run_cut : run_row)(&row);
 	ksft_finished();
 }
