@@ -4,7 +4,7 @@
  *
  * One row per invocation, so that each row can be the first of a boot:
  *
- *  1. map a range of a PCI BAR (vfio-pci or sysfs) or ordinary memory,
+ *  1. map a range of a PCI BAR (vfio-pci or sysfs), of /dev/mem, or ordinary memory,
  *  2. put it into a memslot of a VM with one vCPU and pre-fault the slot: the host maps the range
  *     on the way ("first"),
  *  3. do the same in a second VM, when the host mapping is there ("mapped"),
@@ -41,8 +41,11 @@ static const struct row {
 
 static struct {
 	const char *table;	/* of the report that the row belongs to */
+	const char *kernel;	/* that runs */
+	const char *leaf;	/* the level that all leaves must have, or one for each kernel */
 	u64 stride;		/* of the touching guest, 0: the smallest leaf */
 	bool no_touch, fork, cut;
+	bool levels_only;	/* the memory behind the BAR does not answer */
 } opt = { .table = "levels" };
 
 struct leaves {
@@ -203,6 +206,44 @@ static void check_touch(const struct row *row, const struct leaves *leaves)
 	json_close();
 }
 
+static u64 parse_bytes(const char *text)
+{
+	char *end;
+	u64 n = strtoull(text, &end, 0);
+
+	switch (*end) {
+	case 'T':
+		n <<= 10;
+		fallthrough;
+	case 'G':
+		n <<= 10;
+		fallthrough;
+	case 'M':
+		n <<= 10;
+		fallthrough;
+	case 'K':
+		n <<= 10;
+		end++;
+	}
+	TEST_ASSERT(end != text && (!*end || *end == ','), "not a size: %s", text);
+	return n;
+}
+
+static void check_leaf(const struct row *row, const struct leaves *l)
+{
+	const char *text = opt.leaf;
+	u64 size;
+
+	if (opt.kernel && strchr(text, '=')) {
+		text = strstr(text, opt.kernel);
+		TEST_ASSERT(text && text[strlen(opt.kernel)] == '=', "no leaf for %s", opt.kernel);
+		text += strlen(opt.kernel) + 1;
+	}
+	size = parse_bytes(text);
+	ksft_test_result(mapped_bytes(l) == nr_leaves(l) * size && smallest_leaf(l) == size,
+			 "%s: all leaves are of %lu kB\n", row->name, size >> 10);
+}
+
 static void populate(const struct row *row)
 {
 	const struct range *r = &row->range;
@@ -237,11 +278,14 @@ static void run_row(struct row *row)
 	mapped = measure(r, r->size, 0);
 	ksft_test_result(mapped_bytes(&first.leaves) == r->size,
 			 "%s: the leaves cover the slot exactly\n", row->name);
+	if (opt.leaf)
+		check_leaf(row, &first.leaves);
 	ksft_test_result(same_leaves(&first.leaves, &mapped.leaves),
 			 "%s: the same levels when the host has mapped the range\n", row->name);
 	ksft_test_result(mapped.host_faults == 0, "%s: no host fault for a mapped range\n",
 			 row->name);
-	ksft_test_result(data_survives(r), "%s: data survives a round trip\n", row->name);
+	if (!opt.levels_only)
+		ksft_test_result(data_survives(r), "%s: data survives a round trip\n", row->name);
 	if (!opt.no_touch)
 		check_touch(row, &first.leaves);
 
@@ -355,29 +399,6 @@ static void run_cut(struct row *row)
 	json_close();
 }
 
-static u64 parse_bytes(const char *text)
-{
-	char *end;
-	u64 n = strtoull(text, &end, 0);
-
-	switch (*end) {
-	case 'T':
-		n <<= 10;
-		fallthrough;
-	case 'G':
-		n <<= 10;
-		fallthrough;
-	case 'M':
-		n <<= 10;
-		fallthrough;
-	case 'K':
-		n <<= 10;
-		end++;
-	}
-	TEST_ASSERT(end != text && !*end, "not a size: %s", text);
-	return n;
-}
-
 static struct row find_row(const char *name)
 {
 	for (int i = 0; i < ARRAY_SIZE(rows); i++)
@@ -411,10 +432,14 @@ static const struct option options[] = {
 	{ "thp",		no_argument,	   NULL, 'h' },
 	{ "bdf",		required_argument, NULL, 'b' },
 	{ "bar",		required_argument, NULL, 'i' },
+	{ "phys",		required_argument, NULL, 'p' },
 	{ "touch",		required_argument, NULL, 't' },
 	{ "no-touch",		no_argument,	   NULL, 'T' },
 	{ "fork",		no_argument,	   NULL, 'f' },
 	{ "cut",		no_argument,	   NULL, 'c' },
+	{ "kernel",		required_argument, NULL, 'k' },
+	{ "leaf",		required_argument, NULL, 'e' },
+	{ "levels-only",	no_argument,	   NULL, 'L' },
 	{ "list",		no_argument,	   NULL, 'l' },
 	{ }
 };
@@ -436,6 +461,10 @@ static struct row parse_options(int argc, char *argv[])
 			break;
 		case 'm':
 			r->via = find_via(optarg);
+			row.name = optarg;
+			break;
+		case 'p':
+			r->phys = parse_bytes(optarg);
 			break;
 		case 's':
 			r->size = parse_bytes(optarg);
@@ -467,6 +496,16 @@ static struct row parse_options(int argc, char *argv[])
 		case 'c':
 			opt.cut = true;
 			break;
+		case 'k':
+			opt.kernel = optarg;
+			break;
+		case 'e':
+			opt.leaf = optarg;
+			break;
+		case 'L':
+			opt.levels_only = true;
+			opt.no_touch = true;
+			break;
 		case 'l':
 			list_rows();
 			break;
@@ -486,7 +525,8 @@ int main(int argc, char *argv[])
 	no_randomization(argv);
 	row = parse_options(argc, argv);
 	ksft_print_header();
-	ksft_set_plan(opt.fork || opt.cut ? 1 : opt.no_touch ? 4 : 7);
+	ksft_set_plan((opt.fork || opt.cut ? 1 : opt.levels_only ? 3 : opt.no_touch ? 4 : 7) +
+		      !!opt.leaf);
 	(opt.fork ? run_fork : opt.cut ? run_cut : run_row)(&row);
 	ksft_finished();
 }

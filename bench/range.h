@@ -23,14 +23,15 @@
 #define SLOT_GPA	SZ_4G
 #define SLOT_GVA	BIT_ULL(45)
 
-enum via { VIA_VFIO, VIA_SYSFS, VIA_ANON, NR_VIAS };
+enum via { VIA_VFIO, VIA_NOIOMMU, VIA_SYSFS, VIA_DEVMEM, VIA_ANON, NR_VIAS };
 
-static const char * const via_names[NR_VIAS] = { "vfio", "sysfs", "anon" };
+static const char * const via_names[NR_VIAS] = { "vfio", "noiommu", "sysfs", "devmem", "anon" };
 
 struct range {
 	enum via via;
 	const char *bdf;
 	int bar;
+	u64 phys;		/* of /dev/mem */
 	u64 size;
 	u64 offset;		/* (VA - PA) mod 1G; anonymous memory: VA mod 1G */
 	u64 base;		/* place the range in the GiB from here on; 0: anywhere */
@@ -151,6 +152,37 @@ opened:
 	return device->fd;
 }
 
+/* On a machine without an IOMMU; vfio.enable_unsafe_noiommu_mode=1 */
+static inline int noiommu_open(const struct range *r, off_t *pgoff)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = r->bar };
+	int container, group, device;
+	char path[64], *name;
+
+	snprintf(path, sizeof(path), "/dev/vfio/noiommu-%d", sysfs_iommu_group_get(r->bdf));
+	container = open("/dev/vfio/vfio", O_RDWR);
+	group = open(path, O_RDWR);
+	TEST_ASSERT(container >= 0 && group >= 0, "%s cannot be opened (errno %d)", path, errno);
+	ioctl_assert(group, VFIO_GROUP_SET_CONTAINER, &container);
+	ioctl_assert(container, VFIO_SET_IOMMU, (void *)VFIO_NOIOMMU_IOMMU);
+	name = (char *)r->bdf;
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
+	TEST_ASSERT(device >= 0, "no device %s (errno %d)", name, errno);
+	ioctl_assert(device, VFIO_DEVICE_GET_REGION_INFO, &info);
+	TEST_ASSERT(info.flags & VFIO_REGION_INFO_FLAG_MMAP, "BAR %d cannot be mapped", r->bar);
+	*pgoff = info.offset;
+	return device;
+}
+
+static inline int devmem_open(const struct range *r, off_t *pgoff)
+{
+	int fd = open("/dev/mem", O_RDWR);
+
+	TEST_ASSERT(fd >= 0, "/dev/mem cannot be opened (errno %d)", errno);
+	*pgoff = r->phys;
+	return fd;
+}
+
 static inline int sysfs_open(const struct range *r)
 {
 	char attr[16];
@@ -183,9 +215,13 @@ static inline void map_range(struct range *r)
 
 	if (r->via == VIA_ANON) {
 		flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	} else if (r->via == VIA_DEVMEM) {
+		pa = r->phys;
+		fd = devmem_open(r, &pgoff);
 	} else {
 		pa = bar_pa(r);
-		fd = r->via == VIA_VFIO ? vfio_open(r, &pgoff) : sysfs_open(r);
+		fd = r->via == VIA_SYSFS ? sysfs_open(r) :
+		     r->via == VIA_VFIO ? vfio_open(r, &pgoff) : noiommu_open(r, &pgoff);
 	}
 	if (!r->null) {
 		hint = r->base ?: find_hole(r->size);
