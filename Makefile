@@ -24,7 +24,7 @@ test: lint kernel tests	## everything that can fail, fails here
 	@harness/test
 
 measure-full: kernel tests ## the same up to a BAR of 1 TiB
-	@harness/measure measure measure-full
+	@harness/measure full
 
 test-full: test		## make test, other machines, interruptions, every prefix
 	@harness/vm --resume @matrix

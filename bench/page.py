@@ -6,7 +6,9 @@ import subprocess
 import zlib
 
 ROW_ORDER = ["vfio-congruent", "vfio-off-2m", "vfio-off-4k", "vfio-null", "sysfs-congruent",
-             "sysfs-off-4k", "anon-4k", "anon-thp",
+             "sysfs-off-4k", "noiommu", "sysfs", "devmem", "anon-4k", "anon-thp",
+             "qemu-7.2", "qemu-7.2-nvme", "qemu-10", "qemu-10-nothp", "qemu-10-2-devices",
+             "qemu-10-4-devices", "qemu-10-8-devices", "qemu-7.2-128g", "qemu-10-128g",
              "pfnmap-1g-mapped", "pfnmap-1g-first", "pfnmap-1g-readonly", "pfnmap-4k-mapped",
              "pfnmap-4k-first", "ordinary-mapped", "ordinary-first"]
 
@@ -17,6 +19,13 @@ ABOUT = {
     "vfio-null": "vfio-pci BAR, placed by mmap(NULL)",
     "sysfs-congruent": "PCI sysfs resource file, VA ≡ PA modulo 1 GiB",
     "sysfs-off-4k": "PCI sysfs resource file, VA off by 4 KiB",
+    "noiommu": "BAR of vfio-pci without an IOMMU, VA ≡ PA modulo 1 GiB",
+    "sysfs": "the same BAR by its sysfs resource file",
+    "devmem": "reserved RAM through /dev/mem, VA ≡ PA modulo 1 GiB",
+    "qemu-7.2": "guest of QEMU 7.2, which does not align BARs",
+    "qemu-10": "guest of QEMU 10, which aligns BARs",
+    "qemu-7.2-nvme": "the same with an NVMe controller, which has DMA and a reset",
+    "qemu-10-nothp": "guest of QEMU 10 that has huge pages off (PR_SET_THP_DISABLE)",
     "anon-4k": "ordinary memory, 4K pages, faulted in before (control)",
     "anon-thp": "ordinary memory, transparent huge pages, faulted in before (control)",
     "pfnmap-1g-mapped": "BAR page that the host has mapped, 1G leaf",
@@ -43,6 +52,12 @@ _METRICS = {
     "vma_locks": (lambda r: r["vma_locks"], "VMA lock", "vma_locks"),
     "wait_free": (lambda r: r["ns_free"], "fault, ns", "ns_free"),
     "wait_held": (lambda r: r["ns_held"], "fault, lock held, ns", "ns_held"),
+    "again": (lambda r: r["toggle_faults"], "faults, decode toggled", "toggle_faults"),
+    "after": (lambda r: r["all_1g_after"], "1G leaves after that", "all_1g_after"),
+    "pt_vmm": (lambda r: r["vmpte_kb"], "page tables of QEMU, kB", "vmpte_kb"),
+    "dma": (lambda r: r["map_dma_first_ns"], "DMA map of BAR, insns", "map_dma_first_ns"),
+    "dma_all": (lambda r: r["map_dma_ns"], "all DMA maps of it, insns", "map_dma_ns"),
+    "ready": (lambda r: r["ready_ms"], "guest ready, ms", "ready_ms"),
 }
 METRICS = {name: metric[0] for name, metric in _METRICS.items()}
 TITLES = {name: metric[1] for name, metric in _METRICS.items()}
@@ -250,10 +265,12 @@ def table(results, name, metrics):
     return "".join(out) + "</table>"
 
 
-def leaves_table(results):
+def leaves_table(results, name):
+    if not pairs(results, name):
+        return ""
     out = ["<table><thead><tr><th rowspan=2>row</th><th rowspan=2>size</th><th colspan=3>stock</th>"
            "<th colspan=3>series</th></tr><tr>", "<th>4K</th><th>2M</th><th>1G</th>" * 2, "</tr></thead>"]
-    for row, stock, series in pairs(results, "levels"):
+    for row, stock, series in pairs(results, name):
         counts = "".join(f"<td>{r[n]:,}</td>" for r in (stock, series) for n in ("n4k", "n2m", "n1g"))
         out.append(f"<tr><th>{html.escape(row)}</th><td>{size(stock['bytes'])}</td>{counts}</tr>")
     return "".join(out) + "</table>"
@@ -353,14 +370,26 @@ def write(results, path):
                   for which in ("mapped", "first")][:2]
     levels = pairs(results, "levels")
     names = "".join(f"<dt>{n}</dt><dd>{html.escape(ABOUT.get(n, n))}</dd>"
-                    for n, _, _ in levels + pairs(results, "walks"))
+                    for n in dict.fromkeys(n for t in ("levels", "ept", "guest", "walks")
+                                           for n, _, _ in pairs(results, t)))
     body = [
         f'<p class="verdict{" bad" if results["problems"] else ""}">{html.escape(verdict(results))}</p>',
         "".join(f"<p>Problem: {html.escape(p)}</p>" for p in results["problems"]),
         section("At which level KVM maps the range",
                 "The number above a bar is that of the leaves, which is the number of KVM faults that mapping "
                 "the whole range takes.",
-                chart_levels(results) if levels else "", leaves_table(results) if levels else ""),
+                chart_levels(results) if levels else "", leaves_table(results, "levels")),
+        section("The same on EPT",
+                "Emulated by Bochs, which has no PCI device with a larger BAR and no IOMMU: a 1G leaf of the EPT "
+                "over a vfio BAR is not shown here, one over /dev/mem is.",
+                leaves_table(results, "ept")),
+        section("Guests that have a device",
+                "A BAR of a device that QEMU in the machine passes to its guest by vfio-pci: the leaves of the NPT "
+                "when the guest has touched every 2 MiB of it, and what it cost.",
+                leaves_table(results, "guest"),
+                *(f"<div class=wide>{t}</div>" for t in (
+                    table(results, "guest", ("again", "after", "pt_vmm")),
+                    table(results, "guest", ("dma", "dma_all", "ready"))) if t)),
         section("Walks and locks per KVM fault",
                 "Counted by hardware breakpoints on the top-level table "
                 "entry, on mm-&gt;pgd and on the lock words. The number above lists walks + mmap_lock + VMA "

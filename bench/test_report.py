@@ -78,6 +78,21 @@ class Report(unittest.TestCase):
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertIn("~", run.stdout.split("ratio: stock")[0])
 
+    def test_ept_and_guests_are_shown(self):
+        guest = {"table": "guest", "row": "qemu-10", "faults": 5, "toggle_faults": 225, "all_1g_after": 4,
+                 "vmpte_kb": 472, "ready_ms": 900, "map_dma_first_ns": 17121, "map_dma_ns": 77903}
+        for kernel in "stock", "series":
+            self.boot(f"{kernel}-ept-1", ktap(table="ept", row="devmem"))
+            self.boot(f"{kernel}-guest-10-1", ktap(**guest))
+        run = self.report(self.dir)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        drawn = (self.out / "index.html").read_text()
+        for text in (run.stdout, drawn):
+            self.assertIn("EPT", text)
+            self.assertIn("devmem", text)
+            self.assertIn("qemu-10", text)
+        self.assertLessEqual(max(map(len, run.stdout.splitlines())), 100)
+
     def test_nothing(self):
         for path in self.dir.iterdir():
             path.unlink()
