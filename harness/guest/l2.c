@@ -67,9 +67,11 @@ static unsigned long number(const char *name, unsigned long other)
 static int device_open(const char *device, const char *file)
 {
 	char path[300];
+	int fd;
 
 	snprintf(path, sizeof(path), DEVICES "/%s/%s", device, file);
-	return open(path, O_RDWR);
+	fd = open(path, O_RDWR);
+	return fd < 0 ? open(path, O_RDONLY) : fd;
 }
 
 static void enable(const char *device)
