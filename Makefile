@@ -41,8 +41,8 @@ tests: kernel		## the selftests and measuring programs, in build/tests
 lint: setup		## checkpatch, shellcheck, round trip of the series
 	@harness/lint
 
-series: setup		## a mailbox for git am: build/series.mbox (PART=fixes for a part)
-	@harness/series mbox $(if $(PART),--part $(PART)) -o build/$(or $(PART),series).mbox
+series: setup		## ready to post, for git am: build/post/N-PART.mbox (PART=fixes for one)
+	@harness/series post --base "$$(harness/base)" $(if $(PART),--part $(PART)) -o build/post
 
 tree-git: setup		## a git tree of base and series to work in: TREE=path
 	@harness/tree-git "$(TREE)"
