@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help test measure test-full measure-full kernel tests lint series guests boot-guest \
-	check tree-git import bisect report setup clean distclean
+	rebase-check check tree-git import bisect report setup clean distclean
 MAKEFLAGS += --no-print-directory
 
 TREE ?= build/tree-git/linux
@@ -43,6 +43,9 @@ lint: setup		## checkpatch, shellcheck, round trip of the series
 
 series: setup		## ready to post, for git am: build/post/N-PART.mbox (PART=fixes for one)
 	@harness/series post --base "$$(harness/base)" $(if $(PART),--part $(PART)) -o build/post
+
+rebase-check: setup	## does the series apply to the newest kernel of its release?
+	@harness/rebase-check $(NEWER)
 
 tree-git: setup		## a git tree of base and series to work in: TREE=path
 	@harness/tree-git "$(TREE)"

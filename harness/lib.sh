@@ -63,3 +63,30 @@ step()
 	fi
 	printf '  done in %d s\n' $((SECONDS - start)) >&2
 }
+
+# private_apt DIR SUITE...: an apt configuration of our own in DIR, that asks
+# the mirror which the machine itself uses; no system file changes.
+private_apt()
+{
+	local dir=$1 mirror suite
+	shift
+
+	# shellcheck disable=SC2016 # apt's variables
+	mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' |
+		awk -F '|' '$1 == "Debian" && $2 == "Debian" { print $3; exit }')
+	[ -n "$mirror" ] || die "apt knows no Debian mirror: run apt-get update, or give KERNEL_TARBALL=path"
+	mkdir -p "$dir/lists/partial" "$dir/archives/partial"
+	for suite; do
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+	done >"$dir/sources.list"
+	cat >"$dir/apt.conf" <<-END
+	Dir::Etc::SourceList "$dir/sources.list";
+	Dir::Etc::SourceParts "/dev/null";
+	Dir::State::Lists "$dir/lists";
+	Dir::Cache "$dir";
+	APT::Sandbox::User "root";
+	END
+	export APT_CONFIG=$dir/apt.conf
+	step "$build/log/apt-lists" "asking the mirror for $*" \
+		apt-get update -o APT::Update::Error-Mode=any
+}

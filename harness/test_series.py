@@ -316,6 +316,17 @@ class Apply(Case):
         put(self.tree, {'virt/kvm/kvm_main.c': 'one more\n' + LINES})
         self.refused(fails='kvm-ask.* does not apply to virt/kvm/kvm_main.c:1, ')
 
+    def test_fits(self):
+        self.assertIn(' 0 of 10 hunks', self.run_tool('fits', self.tree))
+        before = content(self.tree)
+        put(self.tree, {'mm/memory.c': 'new\n' * 3 + LINES})
+        self.assertIn(', 4 of 10 hunks at another line\n', self.run_tool('fits', self.tree))
+        put(self.tree, {'mm/memory.c': LINES.replace('line 49\n', 'line x\n')})
+        self.run_tool('fits', self.tree,
+                      fails='mm/mm-keep-the-ber-leaf.patch does not apply to mm/memory.c:48,')
+        put(self.tree, {'mm/memory.c': LINES})
+        self.assertEqual(content(self.tree), before)
+
     def test_fuzz_is_refused(self):
         put(self.tree, {'mm/memory.c': LINES.replace('line 7\n', 'line seven\n')})
         self.refused(fails='does not apply to mm/memory.c')
