@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help test measure test-full measure-full kernel tests lint series guests boot-guest \
-	rebase-check check tree-git import bisect report setup clean distclean
+	deb rebase-check tree-git import bisect report readme setup clean
 MAKEFLAGS += --no-print-directory
 
 TREE ?= build/tree-git/linux
@@ -26,10 +26,12 @@ test: lint kernel tests	## everything that can fail, fails here
 measure-full: kernel tests ## the same up to a BAR of 1 TiB
 	@harness/measure full
 
-test-full: test		## make test, other machines, interruptions, every prefix
+test-full: test		## make test, other machines, interruptions, every prefix, packages, README
 	@harness/vm --resume @matrix
 	@harness/interrupt
 	@harness/bisect
+	@harness/deb-test
+	@README_RUN=1 /usr/bin/python3 -B harness/test_commands.py
 
 kernel: setup		## build/stock/bzImage and build/series/bzImage
 	@harness/kernel stock
@@ -43,6 +45,9 @@ lint: setup		## checkpatch, shellcheck, round trip of the series
 
 series: setup		## ready to post, for git am: build/post/N-PART.mbox (PART=fixes for one)
 	@harness/series post --base "$$(harness/base)" $(if $(PART),--part $(PART)) -o build/post
+
+deb: setup		## Debian packages for a host: CONFIG_FROM=/boot/config-...
+	@CONFIG_FROM="$(CONFIG_FROM)" harness/deb
 
 rebase-check: setup	## does the series apply to the newest kernel of its release?
 	@harness/rebase-check $(NEWER)
@@ -67,6 +72,9 @@ guests: tests		## passthrough guests under QEMU 7.2 and 10, on both kernels
 
 report:			## the table and the page again, from build/report/results.json
 	@bench/report --out build/report
+
+readme:			## table and picture of README.md, from build/report/results.json
+	@bench/readme build/report/results.json README.md bench/results.svg
 
 setup:			## install the Debian packages that are missing
 	@harness/setup
