@@ -64,17 +64,26 @@ step()
 	printf '  done in %d s\n' $((SECONDS - start)) >&2
 }
 
-# private_apt DIR SUITE...: an apt configuration of our own in DIR, that asks
-# the mirror which the machine itself uses; no system file changes.
-private_apt()
+# The Debian mirror that the machine itself uses.
+debian_mirror()
 {
-	local dir=$1 mirror suite
-	shift
+	local mirror
 
 	# shellcheck disable=SC2016 # apt's variables
 	mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' |
 		awk -F '|' '$1 == "Debian" && $2 == "Debian" { print $3; exit }')
 	[ -n "$mirror" ] || die "apt knows no Debian mirror: run apt-get update, or give KERNEL_TARBALL=path"
+	echo "$mirror"
+}
+
+# private_apt DIR SUITE...: an apt configuration of our own in DIR, so that no
+# system file changes.
+private_apt()
+{
+	local dir=$1 mirror suite
+	shift
+
+	mirror=$(debian_mirror)
 	mkdir -p "$dir/lists/partial" "$dir/archives/partial"
 	for suite; do
 		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
