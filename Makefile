@@ -44,7 +44,7 @@ lint: setup		## checkpatch, shellcheck, round trip of the series
 	@harness/lint
 
 series: setup		## ready to post, for git am: build/post/N-PART.mbox (PART=fixes for one)
-	@harness/series post --base "$$(harness/base)" $(if $(PART),--part $(PART)) -o build/post
+	@harness/post --base "$$(harness/base)" $(if $(PART),--part $(PART)) -o build/post
 
 deb: setup		## Debian packages for a host: CONFIG_FROM=/boot/config-...
 	@CONFIG_FROM="$(CONFIG_FROM)" harness/deb

@@ -118,8 +118,7 @@ class Case(unittest.TestCase):
         self.run_tool('import', self.dev)
         lines = (self.root / 'series').read_text().splitlines()
         lines = lines[:1] + ['# part: fixes'] + lines[1:3] + ['', '# part: kvm'] + lines[3:]
-        put(self.root, {'series': '\n'.join(lines) + '\n', 'cover.txt':
-                        f'{series.SPDX}\nSubject: Huge leaves\n\nWhy it is so.\n'})
+        put(self.root, {'series': '\n'.join(lines) + '\n'})
 
 
 class RoundTrip(Case):
@@ -181,11 +180,6 @@ class Export(Case):
         box = (self.dir / 'one.mbox').read_bytes()
         self.assertEqual(box, (self.dir / 'two.mbox').read_bytes())
         self.assertEqual(box, (self.root / 'build/series.mbox').read_bytes())
-        letter = (self.root / 'build/series.cover').read_text()
-        self.assertIn('Subject: [PATCH 0/4] Huge leaves\n', letter)
-        self.assertIn('\nWhy it is so.\n\nZo\u00eb D. Doe (4):\n  mm: keep the \u00fcber', letter)
-        self.assertRegex(letter, r'\n mm/memory.c +\| +\+4 +-4\n')
-        self.assertIn('\n 8 files changed, 34 insertions(+), 7 deletions(-)\n', letter)
         head = git(self.dev, 'rev-parse', 'HEAD^{tree}')
         git(self.dev, 'checkout', '-q', 'base')
         git(self.dev, 'am', '-q', self.dir / 'one.mbox')
@@ -200,59 +194,13 @@ class Export(Case):
         self.assertEqual(git(self.dev, 'rev-parse', 'HEAD^{tree}'), tree)
         self.run_tool('mbox', '--part', 'nix', fails='no part nix, take one of: fixes kvm')
 
-    def ready_to_post(self):
-        """The series of start() with a cover letter for each part, and who gets it."""
-        self.start()
-        with (self.root / 'cover.txt').open('a') as file:
-            file.write('\n# part: fixes\nSubject: Mend leaves\n\nThey broke.\n'
-                       '\n# part: kvm\nSubject: Look once\n\nIt looked twice.\n')
-        put(self.base, {'scripts/get_maintainer.pl': 'print "A <a\\@b> (maintainer)\\n";'})
-        return 'post', '--base', self.base, '-o', self.dir / 'post'
-
-    def test_post(self):
-        post = self.ready_to_post()
-        self.assertIn('sign off', self.run_tool(*post))
-        names = sorted(path.name for path in (self.dir / 'post').iterdir())
-        self.assertEqual(names, [f'{part}.{end}' for part in ('1-fixes', '2-kvm')
-                                 for end in ('cover', 'mbox', 'recipients')])
-        letter = (self.dir / 'post/2-kvm.cover').read_text()
-        self.assertRegex(letter, '(?s)0/2] Look once\\n.*It looked twice.*Part 2 of 2 .*Why it is so')
-        self.assertIn(' of these in KVM: 3 insertions(+), 0 deletions(-)\n', letter)
-        self.assertNotIn('of these in KVM', (self.dir / 'post/1-fixes.cover').read_text())
-        self.assertIn('a@b', (self.dir / 'post/1-fixes.recipients').read_text())
-        head = git(self.dev, 'rev-parse', 'HEAD^{tree}')
-        git(self.dev, 'checkout', '-q', 'base')
-        for name in names[1::3]:
-            git(self.dev, 'am', '-q', self.dir / 'post' / name)
-        self.assertEqual(git(self.dev, 'rev-parse', 'HEAD^{tree}'), head)
-        shutil.rmtree(self.dir / 'post')
-        self.run_tool(*post, '--part', 'kvm')
-        self.assertEqual(len(list((self.dir / 'post').iterdir())), 3)
-
-    def test_post_refuses(self):
-        post = self.ready_to_post()
-        self.run_tool(*post, '--part', 'nix', fails='no part nix, take one of: fixes kvm')
-        cover = (self.root / 'cover.txt').read_text()
-        put(self.root, {'cover.txt': cover.replace('part: kvm', 'part: gpu')})
-        self.run_tool(*post, fails='not the same, mend one: fixes kvm / fixes gpu')
-        put(self.root, {'cover.txt': cover.replace('Subject: Look', 'Look')})
-        self.run_tool(*post, fails='cover.txt, part kvm is not in the format')
-        put(self.root, {'cover.txt': cover})
-        put(self.base, {'scripts/get_maintainer.pl': 'die "no such file\\n";'})
-        self.run_tool(*post, fails='get_maintainer.pl fails for 1-fixes.mbox: no such file')
-        with mock.patch.object(series, 'MOST', 1):
-            self.run_tool(*post, fails='part fixes has 2 patches and a posting at most 1')
-            self.run_tool('check', '--base', self.base, fails='part fixes has 2 patches')
-
     def test_what_is_missing_for_mails(self):
         self.start()
-        (self.root / 'cover.txt').unlink()
-        self.run_tool('mbox', fails='cover.txt is missing')
         git(self.root, 'config', '--unset', 'user.name')
         self.run_tool('mbox', fails='set git config user.name')
-        with mock.patch.dict(os.environ, GIT_AUTHOR_NAME='N'):
-            self.run_tool('mbox', fails='cover.txt is missing')
         self.assertFalse((self.root / 'build').exists())
+        with mock.patch.dict(os.environ, GIT_AUTHOR_NAME='N'):
+            self.run_tool('mbox')
 
     def test_prefixes(self):
         def hashes():
@@ -412,6 +360,12 @@ class Refused(Case):
 
 
 class Check(Case):
+    def test_size_of_parts(self):
+        self.start()
+        with mock.patch.object(series, 'MOST', 1):
+            self.run_tool('check', '--base', self.base,
+                          fails='part fixes has 2 patches and a posting at most 1: begin another')
+
     def test_failures(self):
         self.start()
         name = series.slug(COMMITS[2][0], [])
