@@ -9,10 +9,15 @@
  *   HUGE_PFNMAP_FILE    resourceN of a PCI device, /dev/mem, or /dev/test_pfnmap
  *                       of lib/test_pfnmap.c, which some tests are for
  *   HUGE_PFNMAP_OFFSET  where in it, a multiple of 1 GiB (default: 0)
+ * and for tests that are skipped without:
+ *   HUGE_PFNMAP_TYPE      memory type that it is mapped with
+ *   HUGE_PFNMAP_CLAIM     /dev/test_pfnmap, if that has the same memory
+ *   HUGE_PFNMAP_BOUNDARY  where in /dev/mem RAM ends, within a page of 2 MiB
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -25,8 +30,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <linux/userfaultfd.h>
 
 #include "../../../../lib/test_pfnmap_uapi.h"
 #include "kselftest_harness.h"
@@ -106,6 +113,61 @@ static long tables(void)
 	return kb * 1024;
 }
 
+/* What leaves of each level map, and their memory type if they have but one. */
+struct leaves {
+	unsigned long pte, pmd, pud;
+	char type[16];
+};
+
+static bool read_leaves(struct leaves *leaves, char *map, unsigned long len)
+{
+	unsigned long start, end, from = (unsigned long)map;
+	char line[256], type[sizeof(leaves->type)];
+	FILE *f = fopen("/sys/kernel/debug/page_tables/current_kernel", "r");
+
+	memset(leaves, 0, sizeof(*leaves));
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "0x%lx-0x%lx", &start, &end) != 2 || !strstr(line, " USR "))
+			continue;
+		start = start < from ? from : start;
+		end = end > from + len ? from + len : end;
+		if (start >= end)
+			continue;
+		if (strstr(line, "pte\n"))
+			leaves->pte += end - start;
+		if (strstr(line, "pmd\n"))
+			leaves->pmd += end - start;
+		if (strstr(line, "pud\n"))
+			leaves->pud += end - start;
+		sprintf(type, "%s%s%s.", strstr(line, " PWT") ? "PWT" : "",
+			strstr(line, " PCD") ? "PCD" : "", strstr(line, " PAT") ? "PAT" : "");
+		if (!leaves->type[0])
+			strcpy(leaves->type, type);
+		else if (strcmp(leaves->type, type))
+			strcpy(leaves->type, "various");
+	}
+	if (f)
+		fclose(f);
+	return f;
+}
+
+/* How many memory ranges are tracked with a type. */
+static int tracked(const char *type)
+{
+	FILE *f = fopen("/sys/kernel/debug/x86/pat_memtype_list", "r");
+	char line[128];
+	int n = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char *end = strstr(line, "] ");
+
+		n += end && !strncmp(end + 2, type, strlen(type)) && end[2 + strlen(type)] == '\n';
+	}
+	if (f)
+		fclose(f);
+	return f ? n : -1;
+}
+
 /* A part of the mapping, counted from where its whole gigabyte begins. */
 struct cut {
 	unsigned long start, len;
@@ -129,6 +191,7 @@ FIXTURE(huge_pfnmap)
 {
 	char *map;
 	unsigned long len, lead;
+	unsigned long mode;		/* of the test module */
 	unsigned long pages[64];	/* those that are looked at */
 	int nr_pages;
 	long tables;			/* before there was a mapping */
@@ -177,16 +240,22 @@ static bool in_cut(FIXTURE_DATA(huge_pfnmap) *self, const struct cut *cut, unsig
 	return cut && off - (self->lead + cut->start) < cut->len;
 }
 
+static void map_only(struct __test_metadata *_metadata, FIXTURE_DATA(huge_pfnmap) *self,
+		     const FIXTURE_VARIANT(huge_pfnmap) *variant, int flags)
+{
+	self->tables = tables();
+	self->map = mmap((void *)(PLACE - variant->lead + variant->skew), self->len,
+			 PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, fd,
+			 self->mode * TEST_PFNMAP_MODE + file_offset + SZ_1G - variant->lead);
+	ASSERT_NE(self->map, MAP_FAILED);
+}
+
 static void map_file(struct __test_metadata *_metadata, FIXTURE_DATA(huge_pfnmap) *self,
 		     const FIXTURE_VARIANT(huge_pfnmap) *variant)
 {
 	int i;
 
-	self->tables = tables();
-	self->map = mmap((void *)(PLACE - variant->lead + variant->skew), self->len,
-			 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE,
-			 fd, file_offset + SZ_1G - variant->lead);
-	ASSERT_NE(self->map, MAP_FAILED);
+	map_only(_metadata, self, variant, MAP_SHARED);
 	ASSERT_LE(tables() - self->tables, variant->tables);
 
 	for (i = 0; i < self->nr_pages; i++)
@@ -516,6 +585,40 @@ TEST_F(huge_pfnmap, mremap_shrink)
 	unmap_file(_metadata, self);
 }
 
+/* What looks at leaves, or concerns all of the mapping, does not split them. */
+TEST_F_TIMEOUT(huge_pfnmap, left_alone, 300)
+{
+	static const char * const files[] = { "smaps", "smaps_rollup", "numa_maps" };
+	static char buf[SZ_1G / SZ_4K];
+	unsigned long node0 = 1;
+	char path[32];
+	long before;
+	int i, f;
+
+	map_file(_metadata, self, variant);
+	hammer_start(_metadata, self, NULL);
+	before = tables();
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), "/proc/self/%s", files[i]);
+		f = open(path, O_RDONLY);
+		ASSERT_GE(f, 0);
+		while (read(f, buf, sizeof(buf)) > 0)
+			;
+		close(f);
+	}
+	ASSERT_EQ(mincore(self->map, SZ_1G, (void *)buf), 0);
+	ASSERT_EQ(syscall(__NR_mbind, self->map, self->len, MPOL_BIND, &node0,
+			  8 * sizeof(node0), MPOL_MF_STRICT), 0);
+	ASSERT_EQ(madvise(self->map, self->len, MADV_RANDOM), 0);
+	ASSERT_EQ(madvise(self->map, self->len, MADV_WILLNEED), 0);
+	ASSERT_EQ(msync(self->map, self->len, MS_ASYNC), 0);
+	ASSERT_NE(madvise(self->map, self->len, MADV_PAGEOUT), 0);
+	EXPECT_EQ(tables(), before);
+	hammer_stop(_metadata, self);
+	check_rest(_metadata, self, self->map, NULL);
+	unmap_file(_metadata, self);
+}
+
 TEST_F(huge_pfnmap, map_fixed)
 {
 	const struct cut *cut;
@@ -572,6 +675,51 @@ TEST_F(huge_pfnmap, fork)
 	}
 }
 
+/* Nobody may take over the faults of such a mapping, in whole or in part. */
+TEST_F(huge_pfnmap, userfaultfd)
+{
+	static const unsigned long modes[] = {
+		UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP,
+		UFFDIO_REGISTER_MODE_MINOR,
+	};
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { };
+	const struct cut *cut;
+	long before;
+	int uffd, i;
+	char *ram;
+
+	uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	ASSERT_GE(uffd, 0);
+	ASSERT_EQ(ioctl(uffd, UFFDIO_API, &api), 0);
+
+	/* It is not that nothing can be registered. */
+	ram = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(ram, MAP_FAILED);
+	reg.range.start = (unsigned long)ram;
+	reg.range.len = SZ_4K;
+	reg.mode = UFFDIO_REGISTER_MODE_MISSING;
+	ASSERT_EQ(ioctl(uffd, UFFDIO_REGISTER, &reg), 0);
+
+	map_file(_metadata, self, variant);
+	before = tables();
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		for_each_cut(cut) {
+			reg.range.start = (unsigned long)CUT_ADDR;
+			reg.range.len = cut->len;
+			reg.mode = modes[i];
+			EXPECT_EQ(ioctl(uffd, UFFDIO_REGISTER, &reg), -1);
+			EXPECT_EQ(errno, EINVAL)
+				TH_LOG("mode %lu", modes[i]);
+		}
+	}
+	EXPECT_EQ(tables(), before);
+	check_rest(_metadata, self, self->map, NULL);
+	unmap_file(_metadata, self);
+	munmap(ram, SZ_4K);
+	close(uffd);
+}
+
 /* A driver unmaps a part, in two processes. */
 TEST_F(huge_pfnmap, unmap_mapping_range)
 {
@@ -613,6 +761,197 @@ TEST_F(huge_pfnmap, unmap_mapping_range)
 		ASSERT_EQ(status, 0);
 		unmap_file(_metadata, self);
 	}
+}
+
+/* Another driver claims a part, then all, of what is mapped by /dev/mem. */
+TEST_F_TIMEOUT(huge_pfnmap, revoke, 300)
+{
+	const struct cut all = { -self->lead, self->len };
+	const char *claim = getenv("HUGE_PFNMAP_CLAIM");
+	struct test_pfnmap_range range;
+	const struct cut *cut;
+	struct leaves leaves;
+	int claim_fd;
+	long before;
+
+	if (!claim)
+		SKIP(return, "no HUGE_PFNMAP_CLAIM");
+
+	for_each_cut(cut) {
+		claim_fd = open(claim, O_RDWR);
+		ASSERT_GE(claim_fd, 0);
+		map_file(_metadata, self, variant);
+		hammer_start(_metadata, self, cut);
+		before = tables();
+		range.offset = SZ_1G + cut->start;
+		range.len = cut->len;
+		ASSERT_EQ(ioctl(claim_fd, TEST_PFNMAP_CLAIM, &range), 0);
+		EXPECT_LE(tables() - before, cut_tables(cut, variant));
+		hammer_stop(_metadata, self);
+		check_rest(_metadata, self, self->map, cut);
+		check_gone(_metadata, self, self->map, cut, SIGBUS);
+
+		range.offset = SZ_1G - self->lead;
+		range.len = self->len;
+		ASSERT_EQ(ioctl(claim_fd, TEST_PFNMAP_CLAIM, &range), 0);
+		check_gone(_metadata, self, self->map, &all, SIGBUS);
+		ASSERT_TRUE(read_leaves(&leaves, self->map, self->len));
+		EXPECT_EQ(leaves.pte + leaves.pmd + leaves.pud, 0);
+		unmap_file(_metadata, self);
+		close(claim_fd);
+	}
+}
+
+/* Two threads fault at the same time, each maps the same. */
+static pthread_barrier_t race_barrier;
+static int race_rounds;
+
+static int race(FIXTURE_DATA(huge_pfnmap) *self, unsigned long off, bool unmap)
+{
+	struct test_pfnmap_range range = {
+		.offset = self->mode * TEST_PFNMAP_MODE + file_offset + SZ_1G - self->lead,
+		.len = self->len,
+	};
+	uint64_t val;
+	int i, sig = 0;
+
+	for (i = 0; i < race_rounds && !sig; i++) {
+		pthread_barrier_wait(&race_barrier);
+		sig = store(self->map + off, i);
+		if (!sig)
+			sig = load(self->map + off, &val);
+		if (!sig && val != i)
+			sig = -1;
+		pthread_barrier_wait(&race_barrier);
+		if (unmap && ioctl(fd, TEST_PFNMAP_UNMAP, &range))
+			sig = -2;
+	}
+	return sig;
+}
+
+static void *race_thread(void *arg)
+{
+	FIXTURE_DATA(huge_pfnmap) *self = arg;
+
+	self->sig = race(self, self->lead % SZ_2M + SZ_1G / 2 + SZ_4K, false);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(huge_pfnmap, fault_race, 300)
+{
+	int races = ioctl(fd, TEST_PFNMAP_RACES);
+
+	if (races < 0)
+		SKIP(return, "not the test module");
+
+	/* To look up the memory type of each page of a gigabyte takes time. */
+	race_rounds = self->lead ? 10 : 100;
+	self->mode = TEST_PFNMAP_FAULT;
+	map_only(_metadata, self, variant, MAP_SHARED);
+	ASSERT_EQ(pthread_barrier_init(&race_barrier, NULL, 2), 0);
+	ASSERT_EQ(pthread_create(&self->thread, NULL, race_thread, self), 0);
+	EXPECT_EQ(race(self, self->lead % SZ_2M + SZ_1G / 2, true), 0);
+	ASSERT_EQ(pthread_join(self->thread, NULL), 0);
+	EXPECT_EQ(self->sig, 0);
+	races = ioctl(fd, TEST_PFNMAP_RACES) - races;
+	TH_LOG("%d races in %d rounds", races, race_rounds);
+	EXPECT_GT(races, 0);
+	unmap_file(_metadata, self);
+}
+
+static void check_type(struct __test_metadata *_metadata, char *map, unsigned long len,
+		       const char *type, unsigned long gone)
+{
+	struct leaves leaves;
+
+	ASSERT_TRUE(read_leaves(&leaves, map, len));
+	EXPECT_EQ(leaves.pte + leaves.pmd + leaves.pud, len - gone);
+	EXPECT_STREQ(leaves.type, type);
+}
+
+/* The bits of a memory type are not all in the same place at each level. */
+TEST_F_TIMEOUT(huge_pfnmap, memory_type, 300)
+{
+	static const struct {
+		const char *name, *bits;
+		unsigned long mode;
+	} types[] = {
+		{ "write-back", "." },
+		{ "uncached-minus", "PCD." },
+		{ "write-combining", "PWT." },
+		{ "write-combining", "PWT.", TEST_PFNMAP_WC },
+		{ "write-through", "PWTPCDPAT.", TEST_PFNMAP_WT },
+	};
+	const char *type = getenv("HUGE_PFNMAP_TYPE");
+	const bool module = ioctl(fd, TEST_PFNMAP_RACES) >= 0;
+	int i, nr, done = 0;
+	const struct cut *cut;
+	char *to;
+
+	if (!type)
+		SKIP(return, "no HUGE_PFNMAP_TYPE");
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		if (types[i].mode ? !module : strcmp(types[i].name, type))
+			continue;
+		self->mode = types[i].mode;
+		nr = tracked(types[i].name);
+		ASSERT_GE(nr, 0);
+		for (cut = cuts; cut < cuts + 3; cut++) {
+			map_file(_metadata, self, variant);
+			EXPECT_EQ(tracked(types[i].name), nr + 1);
+			check_type(_metadata, self->map, self->len, types[i].bits, 0);
+			ASSERT_EQ(mprotect(CUT_ADDR, cut->len, PROT_READ), 0);
+			check_type(_metadata, self->map, self->len, types[i].bits, 0);
+			ASSERT_EQ(munmap(CUT_ADDR, cut->len), 0);
+			check_type(_metadata, self->map, self->len, types[i].bits, cut->len);
+			check_rest(_metadata, self, self->map, cut);
+			EXPECT_EQ(tracked(types[i].name), nr + 1);
+			unmap_file(_metadata, self);
+			EXPECT_EQ(tracked(types[i].name), nr);
+		}
+		map_file(_metadata, self, variant);
+		to = self->map + OTHER_PLACE - PLACE + SZ_4K;
+		ASSERT_EQ(mremap(self->map, self->len, self->len,
+				 MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+		self->map = to;
+		check_type(_metadata, self->map, self->len, types[i].bits, 0);
+		unmap_file(_metadata, self);
+		done++;
+	}
+	ASSERT_EQ(done, module ? 3 : 1);
+}
+
+/* A write copies a page, so there are pages. */
+TEST_F_TIMEOUT(huge_pfnmap, private, 300)
+{
+	const struct cut *cut = &cuts[2];
+	struct leaves leaves;
+	uint64_t val;
+	int i;
+
+	map_file(_metadata, self, variant);
+	unmap_file(_metadata, self);
+
+	map_only(_metadata, self, variant, MAP_PRIVATE);
+	ASSERT_TRUE(read_leaves(&leaves, self->map, self->len));
+	EXPECT_EQ(leaves.pte, self->len);
+	for (i = 0; i < self->nr_pages; i++) {
+		char *p = self->map + self->pages[i];
+
+		ASSERT_EQ(load(p, &val), 0);
+		ASSERT_EQ(val, stamp(self, self->pages[i]));
+		ASSERT_EQ(store(p, ~val), 0);
+		ASSERT_EQ(load(p, &val), 0);
+		ASSERT_EQ(val, ~stamp(self, self->pages[i]));
+	}
+	ASSERT_EQ(munmap(CUT_ADDR, cut->len), 0);
+	check_gone(_metadata, self, self->map, cut, SIGSEGV);
+	unmap_file(_metadata, self);
+
+	map_only(_metadata, self, variant, MAP_SHARED);
+	check_rest(_metadata, self, self->map, NULL);
+	unmap_file(_metadata, self);
 }
 
 /* A driver remaps what is mapped: the module looks at what that leaves. */
@@ -738,6 +1077,84 @@ TEST_F_TIMEOUT(huge_pfnmap, allocation_failures, 600)
 		TH_LOG("operation %d: %d allocations, %d times -ENOMEM", op, nth - 1, failed);
 		ASSERT_GE(failed, variant->skew ? 1 : 2);
 	}
+}
+
+/* Page tables that a driver's unmapping of a part takes cannot be had. */
+TEST_F_TIMEOUT(huge_pfnmap, unmap_without_tables, 300)
+{
+	const struct cut *cut = &cuts[0];
+	struct test_pfnmap_range range = { };
+	int nth, f, i, left, lost = 0;
+	char buf[16];
+	uint64_t val;
+
+	if (ioctl(fd, TEST_PFNMAP_UNMAP, &range))
+		SKIP(return, "not the test module");
+	if (!write_to("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N") ||
+	    !write_to("/sys/kernel/debug/fail_page_alloc/min-order", "0"))
+		SKIP(return, "no fault injection");
+	write_to("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+
+	range.offset = file_offset + SZ_1G + cut->start;
+	range.len = cut->len;
+	for (nth = 1; ; nth++) {
+		map_file(_metadata, self, variant);
+		f = open("/proc/thread-self/fail-nth", O_RDWR);
+		ASSERT_GE(f, 0);
+		snprintf(buf, sizeof(buf), "%d", nth);
+		ASSERT_GT(pwrite(f, buf, strlen(buf), 0), 0);
+		ASSERT_EQ(ioctl(fd, TEST_PFNMAP_UNMAP, &range), 0);
+		memset(buf, 0, sizeof(buf));
+		ASSERT_GT(pread(f, buf, sizeof(buf) - 1, 0), 0);
+		ASSERT_EQ(pwrite(f, "0", 1, 0), 1);
+		close(f);
+
+		/* Rather too much than too little. */
+		check_gone(_metadata, self, self->map, cut, SIGBUS);
+		for (i = left = 0; i < self->nr_pages; i++)
+			if (!load(self->map + self->pages[i], &val)) {
+				ASSERT_EQ(val, stamp(self, self->pages[i]));
+				left++;
+			}
+		unmap_file(_metadata, self);
+		if (atoi(buf))
+			break;
+		lost += left < self->nr_pages - 1;
+	}
+	TH_LOG("%d allocations, %d times all was lost", nth - 1, lost);
+	ASSERT_GE(lost, 1);
+	ASSERT_EQ(left, self->nr_pages - 1);
+}
+
+/* No leaf is both RAM and not, but all around are. */
+TEST(boundary)
+{
+	const char *arg = getenv("HUGE_PFNMAP_BOUNDARY");
+	unsigned long at, start;
+	struct leaves leaves;
+	uint64_t val;
+	char *map;
+
+	if (!arg)
+		SKIP(return, "no HUGE_PFNMAP_BOUNDARY");
+
+	at = strtoul(arg, NULL, 0);
+	ASSERT_NE(at % SZ_2M, 0);
+	start = at & -SZ_1G;
+	map = mmap((void *)PLACE, 2 * SZ_1G, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_FIXED_NOREPLACE, fd, start);
+	ASSERT_NE(map, MAP_FAILED);
+	ASSERT_TRUE(read_leaves(&leaves, map, 2 * SZ_1G));
+	EXPECT_EQ(leaves.pud, SZ_1G);
+	EXPECT_EQ(leaves.pmd, SZ_1G - SZ_2M);
+	EXPECT_EQ(leaves.pte, SZ_2M);
+	at -= start;
+	ASSERT_TRUE(read_leaves(&leaves, map + (at & -SZ_2M), SZ_2M));
+	EXPECT_EQ(leaves.pte, SZ_2M);
+	ASSERT_EQ(store(map + at - SZ_4K, PATTERN), 0);
+	ASSERT_EQ(load(map + at - SZ_4K, &val), 0);
+	ASSERT_EQ(val, PATTERN);
+	ASSERT_EQ(munmap(map, 2 * SZ_1G), 0);
 }
 
 int main(int argc, char **argv)

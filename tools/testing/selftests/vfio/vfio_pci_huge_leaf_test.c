@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -20,6 +21,8 @@
 #include <linux/align.h>
 #include <linux/capability.h>
 #include <linux/compiler.h>
+#include <linux/stddef.h>
+#include <linux/io_uring.h>
 #include <linux/kernel.h>
 #include <linux/limits.h>
 #include <linux/mempolicy.h>
@@ -485,6 +488,11 @@ TEST_F(huge_leaf, mprotect_none_unprivileged)
 		ASSERT_EQ(!!ret[i], readable(at));
 		ASSERT_TRUE(readable(at + SZ_2M));
 		ASSERT_EQ(err[i], mprotect(area, SZ_1G, PROT_NONE) ? errno : 0);
+		if (err[i]) {
+			/* Refused is refused: nothing has changed. */
+			check_pages(_metadata, NULL, 0);
+			ASSERT_EQ(0, touch(NULL));
+		}
 		unmap_area(_metadata);
 	}
 	TH_LOG("refused: %s", err[0] ? "yes" : "no");
@@ -650,6 +658,48 @@ TEST_F(huge_leaf, numa_maps)
 TEST_F(huge_leaf, mbind)
 {
 	check_reader(_metadata, variant->misalign, mbind_strict);
+}
+
+static char *poisoned;
+static bool killed;
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	killed = info->si_code == BUS_MCEERR_AR && info->si_addr == poisoned;
+}
+
+/*
+ * The second error of a page that could not be unmapped at the first: the
+ * kernel looks for the page in the whole address space. A page of an io_uring
+ * is one that it can do nothing about.
+ */
+static void use_poisoned(void)
+{
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+
+	VFIO_ASSERT_EQ(sigaction(SIGBUS, &action, NULL), 0);
+	VFIO_ASSERT_EQ(madvise(poisoned, SZ_4K, MADV_HWPOISON), -1);
+	VFIO_ASSERT_EQ(errno, EBUSY);
+	VFIO_ASSERT_FALSE(killed);
+	VFIO_ASSERT_EQ(madvise(poisoned, SZ_4K, MADV_HWPOISON), -1);
+	VFIO_ASSERT_EQ(errno, EHWPOISON);
+	VFIO_ASSERT_TRUE(killed, "not found");
+	/* On the way there are the leaves. */
+	VFIO_ASSERT_GT(poisoned, area);
+}
+
+TEST_F(huge_leaf, hwpoison)
+{
+	struct io_uring_params params = {};
+	int fd = syscall(SYS_io_uring_setup, 1, &params);
+
+	if (fd < 0 || !in_file("/proc/meminfo", "HardwareCorrupted"))
+		SKIP(return, "No io_uring or no memory failure handling");
+	poisoned = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQ_RING);
+	ASSERT_NE(MAP_FAILED, poisoned);
+	check_reader(_metadata, variant->misalign, use_poisoned);
+	close(fd);
 }
 
 #ifdef __x86_64__
