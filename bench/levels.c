@@ -332,7 +332,8 @@ static u64 fork_insns(u64 *child_kb)
 
 static void run_fork(struct row *row)
 {
-	u64 *child_kb = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	u64 *child_kb = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	u64 kb_without, insns_without, kb_before = page_table_kb(), insns;
 	struct range *r = &row->range;
 

@@ -28,8 +28,11 @@ HOW = {
     "sudo build/deb/vfio-bars": "host",
     "sudo dpkg --purge linux-image-7.3.4-huge-pfnmap": "host",
     "make tests": "run",
-    "sudo build/tests/bench/levels --row vfio-null --bdf 0000:65:00.0":
+    "./levels --map vfio --null --bdf 0000:00:10.0 --bar 2 --size 4G --levels-only --leaf 1G":
         "harness/vm --kernel series levels-vfio-null",
+    "echo 0000:00:10.0 > /sys/bus/pci/drivers/vfio-pci/unbind": "host",
+    "echo > /sys/bus/pci/devices/0000:00:10.0/driver_override": "host",
+    "echo 0000:00:10.0 > /sys/bus/pci/drivers_probe": "host",
     f"make tree-git TREE={TREE}": "make tree-git TREE=@/tree",
     f"make import TREE={TREE}": "make import TREE=@/tree && git diff --exit-code",
     "make lint": "dry",

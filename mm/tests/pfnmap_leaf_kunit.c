@@ -350,7 +350,7 @@ static int race_thread(void *unused)
 	kthread_unuse_mm(race.mm);
 
 	while (!kthread_should_stop())
-		msleep(1);
+		usleep_range(1000, 2000);
 	return 0;
 }
 
