@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test measure test-full measure-full kernel tests lint series guests boot-guest \
+.PHONY: help test measure test-full mutations measure-full kernel tests lint series guests boot-guest \
 	deb rebase-check tree-git import bisect report readme setup clean
 MAKEFLAGS += --no-print-directory
 
@@ -26,12 +26,15 @@ test: lint kernel tests	## everything that can fail, fails here
 measure-full: kernel tests ## the same up to a BAR of 1 TiB
 	@harness/measure full
 
-test-full: test		## make test, other machines, interruptions, every prefix, packages, README
+test-full: test mutations ## make test, other machines, interruptions, every prefix, packages, README
 	@harness/vm --resume @matrix
 	@harness/interrupt
 	@harness/bisect
 	@harness/deb-test
 	@README_RUN=1 /usr/bin/python3 -B harness/test_commands.py
+
+mutations: tests	## the tests fail without the rules that make the lookup valid
+	@harness/mutate
 
 kernel: setup		## build/stock/bzImage and build/series/bzImage
 	@harness/kernel stock
