@@ -23,7 +23,7 @@ measure: kernel tests	## stock beside series: NPT levels, faults, instructions, 
 test: lint kernel tests	## everything that can fail, fails here
 	@harness/test
 
-measure-full: kernel tests ## the same up to a BAR of 1 TiB
+measure-full: kernel tests ## the same up to a BAR of 1 TiB, guests with 128 GiB and 8 devices
 	@harness/measure full
 
 test-full: test mutations ## make test, other machines, interruptions, every prefix, packages, README
