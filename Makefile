@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help test measure test-full mutations measure-full kernel tests lint series guests boot-guest \
-	deb rebase-check tree-git import bisect report readme setup clean
+	deb docs rebase-check tree-git import bisect report readme setup clean
 MAKEFLAGS += --no-print-directory
 
 TREE ?= build/tree-git/linux
@@ -30,6 +30,7 @@ test-full: test mutations ## make test, other machines, interruptions, every pre
 	@harness/vm --resume @matrix
 	@harness/interrupt
 	@harness/bisect
+	@harness/docs
 	@harness/deb-test
 	@README_RUN=1 /usr/bin/python3 -B harness/test_commands.py
 
@@ -51,6 +52,9 @@ series: setup		## ready to post, for git am: build/post/N-PART.mbox (PART=fixes 
 
 deb: setup		## Debian packages for a host: CONFIG_FROM=/boot/config-...
 	@CONFIG_FROM="$(CONFIG_FROM)" harness/deb
+
+docs: setup		## the pages in Documentation/, in build/docs; warnings are errors
+	@harness/docs
 
 rebase-check: setup	## does the series apply to the newest kernel of its release?
 	@harness/rebase-check $(NEWER)
