@@ -64,6 +64,18 @@ step()
 	printf '  done in %d s\n' $((SECONDS - start)) >&2
 }
 
+# series_tree TREE: a fresh tree of the base with the series, by hard links
+series_tree()
+{
+	local base
+
+	base=$("$root/harness/base")
+	rm -rf "$1"
+	mkdir -p "${1%/*}"
+	cp -al "$base" "$1" 2>/dev/null || { rm -rf "$1"; cp -a "$base" "$1"; }
+	"$root/harness/series" apply "$1"
+}
+
 # The Debian mirror that the machine itself uses.
 debian_mirror()
 {
