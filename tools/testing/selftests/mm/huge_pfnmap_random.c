@@ -162,7 +162,7 @@ static void access_page(struct result *r, int arm, unsigned long place, bool wri
 	volatile uint64_t *p = (uint64_t *)(base[arm] + place);
 
 	memset(r, 0, sizeof(*r));
-	r->sig = sigsetjmp(fault_env, 1);
+	r->sig = sigsetjmp(fault_env, 0);
 	if (r->sig) {
 		r->code = fault_info.si_code;
 		r->where = (char *)fault_info.si_addr - base[arm];
@@ -939,7 +939,7 @@ FIXTURE_VARIANT_ADD(huge_pfnmap_random, pmd)
 FIXTURE_SETUP(huge_pfnmap_random)
 {
 	struct sigaction action = {
-		.sa_sigaction = fault_handler, .sa_flags = SA_SIGINFO,
+		.sa_sigaction = fault_handler, .sa_flags = SA_SIGINFO | SA_NODEFER,
 	};
 
 	layout = &variant->layout;

@@ -5,8 +5,12 @@
  * the page that is gone.
  *
  * The module call_delay, see selftests/vfio, makes the time for that:
- *	func=get_user_leaf_fast_only,user_leaf_level,pte_offset_map_lock
- *	comm=vcpu,vcpu,unmap ms=2,2,6
+ *	func=kvm_mmu_faultin_pfn,user_leaf_level,pte_offset_map_lock
+ *	comm=vcpu,vcpu,unmap ms=20,20,50
+ * This test fails if skip_call from there takes away what KVM relies on:
+ *	func=is_page_fault_stale, or
+ *	func=__mmu_notifier_invalidate_range_start,__mmu_notifier_invalidate_range_end
+ *	caller=split_huge_pud_tables,split_huge_pud_tables
  */
 #include <pthread.h>
 #include <sys/mman.h>
