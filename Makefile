@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help test measure test-full mutations measure-full kernel tests lint series guests boot-guest \
-	deb docs rebase-check tree-git import bisect report readme setup clean
+	deb docs rebase-check tree-git import bisect cross report readme setup clean
 MAKEFLAGS += --no-print-directory
 
 TREE ?= build/tree-git/linux
@@ -30,6 +30,7 @@ test-full: test mutations ## make test, other machines, interruptions, every pre
 	@harness/vm --resume @matrix
 	@harness/interrupt
 	@harness/bisect
+	@harness/cross
 	@harness/docs
 	@harness/deb-test
 	@README_RUN=1 /usr/bin/python3 -B harness/test_commands.py
@@ -67,6 +68,9 @@ import: setup		## turn the commits of TREE back into patches and files
 
 bisect: setup		## build, boot and test every prefix of the series
 	@harness/bisect
+
+cross: setup		## compile what the series touches for other architectures
+	@harness/cross
 
 boot-guest: tests	## a shell in a guest that has a PCI device passed through
 	@harness/guest/stage

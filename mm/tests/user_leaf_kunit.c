@@ -200,8 +200,8 @@ static void with_protnone(struct kunit *test, unsigned long addr, int level,
 {
 	struct mm_struct *mm = current->mm;
 	pte_t *ptep, pte;
+	pud_t __maybe_unused pud;
 	spinlock_t *ptl;
-	pud_t pud;
 	pmd_t pmd;
 
 	switch (level) {
