@@ -376,12 +376,17 @@ static void pfnmap_leaf_zap_and_fault(struct kunit *test)
 	race.pudp = leaf_pudp();
 	KUNIT_ASSERT_EQ(test, 0, register_kretprobe(&zap));
 	KUNIT_EXPECT_EQ(test, 0, register_kprobe(&clear_bad));
-	task = kthread_run(race_thread, NULL, "pfnmap_leaf");
+	/* On another CPU than this one, which is about to spin. */
+	migrate_disable();
+	task = kthread_create(race_thread, NULL, "pfnmap_leaf");
 	KUNIT_EXPECT_FALSE(test, IS_ERR(task));
 	if (!IS_ERR(task)) {
+		kthread_bind(task, cpumask_any_but(cpu_online_mask, smp_processor_id()));
+		wake_up_process(task);
 		unmap_mapping_range(leaf_mapping, 0, PUD_SIZE, 1);
 		kthread_stop(task);
 	}
+	migrate_enable();
 	unregister_kprobe(&clear_bad);
 	unregister_kretprobe(&zap);
 	KUNIT_EXPECT_TRUE(test, race.refaulted);
