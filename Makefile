@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test measure test-full mutations measure-full kernel tests lint series guests boot-guest \
+.PHONY: help test measure test-full soak mutations measure-full kernel tests lint series guests boot-guest \
 	deb docs rebase-check tree-git import bisect cross report readme setup clean
 MAKEFLAGS += --no-print-directory
 
@@ -27,13 +27,17 @@ measure-full: kernel tests ## the same up to a BAR of 1 TiB, guests with 128 GiB
 	@harness/measure full
 
 test-full: test mutations ## make test, other machines, interruptions, every prefix, packages, README
-	@harness/vm --resume @matrix
+	@harness/vm --resume @matrix @full
 	@harness/interrupt
 	@harness/bisect
 	@harness/cross
 	@harness/docs
 	@harness/deb-test
 	@README_RUN=1 /usr/bin/python3 -B harness/test_commands.py
+
+soak: tests		## two hours of races and random operations, also on the debug kernel
+	@harness/kernel series+debug
+	@harness/vm --resume @soak
 
 mutations: tests	## the tests fail without the rules that make the lookup valid
 	@harness/mutate
