@@ -35,7 +35,7 @@ test-full: test mutations ## make test, other machines, interruptions, every pre
 	@harness/deb-test
 	@README_RUN=1 /usr/bin/python3 -B harness/test_commands.py
 
-soak: tests		## two hours of races and random operations, also on the debug kernel
+soak: tests		## two hours of races between KVM and mm, half on the debug kernel
 	@harness/kernel series+debug
 	@harness/vm --resume @soak
 
