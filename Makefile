@@ -27,6 +27,8 @@ measure-full: kernel tests ## the same up to a BAR of 1 TiB, guests with 128 GiB
 	@harness/measure full
 
 test-full: test mutations ## make test, other machines, interruptions, every prefix, packages, README
+	@harness/kernel stock+ptcheck
+	@harness/tests
 	@harness/vm --resume @matrix @full
 	@harness/interrupt
 	@harness/bisect
