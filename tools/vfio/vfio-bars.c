@@ -234,7 +234,7 @@ static const char *explain(const struct vm *vm, const struct mapping *m, unsigne
 			   unsigned long does)
 {
 	if (could == SZ_4K)
-		return "less than 2M is mapped: there is no larger page to have";
+		return "no whole 2M of the BAR is mapped: there is no larger page to have";
 	if (!vm->thp)
 		return "the VMM has huge pages off (PR_SET_THP_DISABLE): let it not do that";
 	if (does < could)
@@ -324,7 +324,7 @@ static void print_mappings(const struct vm *vm)
 
 static void print_vm(struct vm *vm)
 {
-	char path[512];
+	char path[512], *c;
 	FILE *f;
 
 	path_of(path, "/proc/%d/comm", vm->pid);
@@ -333,6 +333,10 @@ static void print_vm(struct vm *vm)
 		vm->comm[0] = '?';
 	if (f)
 		fclose(f);
+	/* Its owner chooses the name. */
+	for (c = vm->comm; *c; c++)
+		if (!isprint((unsigned char)*c) || *c == '"' || *c == '\\')
+			*c = '?';
 	path_of(path, "/proc/%d/status", vm->pid);
 	vm->pte_kb = field(path, "VmPTE:");
 	vm->thp = field(path, "THP_enabled:");

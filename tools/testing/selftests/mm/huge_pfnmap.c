@@ -29,6 +29,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -761,6 +762,67 @@ TEST_F(huge_pfnmap, unmap_mapping_range)
 		ASSERT_EQ(status, 0);
 		unmap_file(_metadata, self);
 	}
+}
+
+/* A parameter of the module call_delay, see selftests/vfio */
+static int call_delay(const char *name, int value)
+{
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/module/call_delay/parameters/%s", name);
+	f = fopen(path, value ? "w" : "r");
+	if (!f)
+		return -1;
+	if (value ? fprintf(f, "%d", value) < 0 : fscanf(f, "%d", &value) != 1)
+		value = -1;
+	fclose(f);
+	return value;
+}
+
+/*
+ * A driver unmaps a page of a leaf, which splits it, while fork() is about to
+ * copy the leaf: what else the leaf maps must be copied. The module call_delay
+ * holds fork() there, with func=copy_huge_pmd comm=copying entry=1
+ */
+TEST_F(huge_pfnmap, fork_race)
+{
+	static const struct cut gone = { SZ_4K, SZ_4K };
+	struct test_pfnmap_range range = { };
+	pid_t unmapper, pid;
+	int status;
+
+	if (ioctl(fd, TEST_PFNMAP_UNMAP, &range) || call_delay("begun", 0) < 0)
+		SKIP(return, "not the test module, or no call_delay");
+	if (!variant->skew)
+		SKIP(return, "no leaf of 2M there");
+	map_file(_metadata, self, variant);
+	unmapper = fork();
+	ASSERT_GE(unmapper, 0);
+	if (!unmapper) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (!call_delay("begun", 0))
+			;
+		range.offset = file_offset + SZ_1G + gone.start;
+		range.len = gone.len;
+		status = ioctl(fd, TEST_PFNMAP_UNMAP, &range) || call_delay("ended", 0);
+		_exit(status || call_delay("release", 1 << 30) < 0);
+	}
+	prctl(PR_SET_NAME, "copying");
+	pid = fork();
+	prctl(PR_SET_NAME, "copied");
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		check_rest(_metadata, self, self->map, &gone);
+		check_gone(_metadata, self, self->map, &gone, SIGBUS);
+		_exit(_metadata->exit_code == KSFT_FAIL);
+	}
+	ASSERT_EQ(waitpid(unmapper, &status, 0), unmapper);
+	ASSERT_EQ(status, 0);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	ASSERT_EQ(status, 0);
+	check_rest(_metadata, self, self->map, &gone);
+	unmap_file(_metadata, self);
 }
 
 /* Another driver claims a part, then all, of what is mapped by /dev/mem. */

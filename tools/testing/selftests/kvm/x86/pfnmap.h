@@ -16,7 +16,8 @@ static inline struct vfio_pci_bar *find_bar(struct vfio_pci_device *device, u64 
 	for (i = 0; i < PCI_STD_NUM_BARS; i++)
 		if (device->bars[i].vaddr && device->bars[i].info.size >= size)
 			break;
-	TEST_ASSERT(i < PCI_STD_NUM_BARS, "Device %s has no BAR of %#lx bytes", device->bdf, size);
+	__TEST_REQUIRE(i < PCI_STD_NUM_BARS, "Device %s has no BAR of %#lx bytes", device->bdf,
+		       size);
 	vfio_pci_cmd_set(device, PCI_COMMAND_MEMORY);
 	return &device->bars[i];
 }

@@ -20,6 +20,7 @@
 
 #include <kvm_util.h>
 #include <processor.h>
+#include <test_util.h>
 
 #include "pfnmap.h"
 
@@ -27,6 +28,8 @@
 #define GPA		SZ_4G
 #define GVA		BIT_ULL(45)
 #define PARAMETERS	"/sys/module/call_delay/parameters/"
+#define FUNC		"kvm_mmu_faultin_pfn,user_leaf_level,pte_offset_map_lock"
+#define UNMAP_DELAY	25000000	/* ns, half of it: mdelay() may be early */
 #define NUMBER(off)	(0x5a5a000000000000ull + (off))
 
 static u64 want, seen;			/* guest's: offset to read, what is there */
@@ -42,27 +45,39 @@ static void guest_code(void)
 static struct kvm_vcpu *vcpu;
 static int run_errno;
 
-static void *vcpu_thread(void *arg)
+static void run_vcpu(void)
 {
 	struct ucall uc;
 
-	prctl(PR_SET_NAME, "vcpu");
 	run_errno = __vcpu_run(vcpu) ? errno : 0;
 	TEST_ASSERT(run_errno || get_ucall(vcpu, &uc) == UCALL_SYNC, "The guest stopped with %s",
 		    exit_reason_str(vcpu->run->exit_reason));
+}
+
+/* Only this thread is delayed as a vCPU. */
+static void *vcpu_thread(void *arg)
+{
+	prctl(PR_SET_NAME, "vcpu");
+	run_vcpu();
 	return NULL;
+}
+
+static void parameter(const char *name, const char *format, void *value)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), PARAMETERS "%s", name);
+	f = fopen(path, "r");
+	TEST_ASSERT(f && fscanf(f, format, value) == 1, "The module call_delay is not loaded");
+	fclose(f);
 }
 
 static unsigned int delays(const char *which)
 {
-	char path[128];
 	unsigned int n;
-	FILE *f;
 
-	snprintf(path, sizeof(path), PARAMETERS "%s", which);
-	f = fopen(path, "r");
-	TEST_ASSERT(f && fscanf(f, "%u", &n) == 1, "The module call_delay is not loaded");
-	fclose(f);
+	parameter(which, "%u", &n);
 	return n;
 }
 
@@ -100,6 +115,7 @@ static void write_numbers(char *area, u64 a, u64 b)
 /* Whether the guest got from @off what it must after the page at @gone went. */
 static bool one_access(const struct kind *k, struct kvm_vm *vm, char *area, u64 off, u64 gone)
 {
+	struct timespec start;
 	unsigned int before;
 	pthread_t thread;
 	bool good;
@@ -110,14 +126,18 @@ static bool one_access(const struct kind *k, struct kvm_vm *vm, char *area, u64 
 	want = off;
 	sync_global_to_guest(vm, want);
 	pthread_create(&thread, NULL, vcpu_thread, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &start);
 	while (delays("begun") == before)
-		;
+		TEST_ASSERT(timespec_elapsed(start).tv_sec < 10, "The vCPU was not delayed");
 	prctl(PR_SET_NAME, "unmap");
+	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (k->ram)
 		TEST_ASSERT(!madvise(area + gone, SZ_4K, MADV_DONTNEED), "madvise failed");
 	else
 		TEST_ASSERT(!munmap(area + gone, SZ_4K), "munmap failed");
+	start = timespec_elapsed(start);
 	prctl(PR_SET_NAME, "main");
+	TEST_ASSERT(start.tv_sec || start.tv_nsec >= UNMAP_DELAY, "The unmapping was not delayed");
 	pthread_join(thread, NULL);
 	sync_global_from_guest(vm, seen);
 	TEST_ASSERT(!run_errno && seen == NUMBER(off), "The guest read %#lx at offset %#lx", seen,
@@ -125,13 +145,13 @@ static bool one_access(const struct kind *k, struct kvm_vm *vm, char *area, u64 
 
 	want = gone;
 	sync_global_to_guest(vm, want);
-	vcpu_thread(NULL);
+	run_vcpu();
 	sync_global_from_guest(vm, seen);
 	good = k->ram ? !run_errno && !seen : run_errno == EFAULT;
 	/* Let the guest end its access. */
 	map_leaf(k, area);
 	if (run_errno)
-		vcpu_thread(NULL);
+		run_vcpu();
 	return good;
 }
 
@@ -150,6 +170,10 @@ static void many(const struct kind *k, int accesses)
 	virt_map_level(vm, GVA, GPA, SZ_1G, PG_LEVEL_1G);
 	map_leaf(k, area);
 	vm_set_user_memory_region(vm, SLOT, 0, GPA, k->leaf, area);
+	/* Fault in the guest's own pages. */
+	want = 0;
+	sync_global_to_guest(vm, want);
+	run_vcpu();
 	for (i = 0; i < accesses && good; i++) {
 		off = random() % pages * SZ_4K;
 		do {
@@ -160,7 +184,7 @@ static void many(const struct kind *k, int accesses)
 	splits = get_vmstat(split) - splits;
 	before = delays("ended") - before;
 	ksft_print_msg("%s: %d accesses, %lu splits, %u delays\n", k->name, i, splits, before);
-	/* At least a lookup and an unmapping were delayed. */
+	/* A lookup and an unmapping each were delayed. */
 	TEST_ASSERT(splits >= i && before >= 2 * i, "Not all accesses raced with a split");
 	ksft_test_result(good, "%s\n", k->name);
 	kvm_vm_free(vm);
@@ -172,9 +196,13 @@ int main(int argc, char *argv[])
 	const char *bdf = vfio_selftests_get_bdf(&argc, argv);
 	struct iommu *iommu = iommu_init(default_iommu_mode);
 	int i, accesses = 20;
+	char func[128];
 
 	if (argc == 3 && !strcmp(argv[1], "-n"))
 		accesses = atoi_positive("Number of accesses", argv[2]);
+
+	parameter("func", "%127s", func);
+	TEST_ASSERT(!strcmp(func, FUNC), "The module call_delay is loaded for another test");
 
 	ksft_print_header();
 	ksft_set_plan(ARRAY_SIZE(kinds));

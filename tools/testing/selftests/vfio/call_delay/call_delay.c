@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Widen the window of a race: when a task named @comm returns from @func, to
- * @caller if that is given, let it spin for @ms. Each may be a list, for
- * several delays. @begun and @ended count how often there was one; a test that
+ * @caller if that is given, or calls it if @entry, let it spin for @ms. Each
+ * may be a list, for several delays. @begun and @ended count how often there was one; a test that
  * has done its part writes to @release how many may end before their time.
  */
 #include <linux/atomic.h>
@@ -22,6 +22,8 @@ static char *caller[MAX_DELAYS];
 module_param_array(caller, charp, NULL, 0444);
 static char *comm[MAX_DELAYS];
 module_param_array(comm, charp, NULL, 0444);
+static bool entry[MAX_DELAYS];
+module_param_array(entry, bool, NULL, 0444);
 static unsigned int ms[MAX_DELAYS] = { 10000, 10000, 10000, 10000 };
 module_param_array(ms, uint, NULL, 0444);
 static atomic_t begun, ended;
@@ -32,10 +34,28 @@ module_param(release, uint, 0644);
 
 static struct kretprobe probes[MAX_DELAYS];
 
+static void delay(int i)
+{
+	unsigned int n = atomic_inc_return(&begun), t;
+
+	for (t = 0; t < ms[i] && READ_ONCE(release) < n; t++)
+		mdelay(1);
+	atomic_inc(&ended);
+}
+
+/*
+ * Interrupts are as in the caller only if the probe is a jump, which it becomes
+ * some milliseconds after the module was loaded.
+ */
 static int on_call(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
+	int i = get_kretprobe(ri) - probes;
+	bool wanted = !strcmp(current->comm, comm[i]);
+
+	if (wanted && entry[i])
+		delay(i);
 	/* Not zero: the return is of no interest. */
-	return strcmp(current->comm, comm[get_kretprobe(ri) - probes]);
+	return !wanted || entry[i];
 }
 
 /* Interrupts are as in @func: who flushes TLBs meanwhile need not wait. */
@@ -43,7 +63,6 @@ static int on_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
 	int i = get_kretprobe(ri) - probes;
 	char to[KSYM_NAME_LEN];
-	unsigned int n, t;
 
 	if (caller[i]) {
 		snprintf(to, sizeof(to), "%ps", (void *)get_kretprobe_retaddr(ri));
@@ -51,10 +70,7 @@ static int on_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 			return 0;
 	}
 
-	n = atomic_inc_return(&begun);
-	for (t = 0; t < ms[i] && READ_ONCE(release) < n; t++)
-		mdelay(1);
-	atomic_inc(&ended);
+	delay(i);
 	return 0;
 }
 
