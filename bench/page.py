@@ -7,8 +7,8 @@ import zlib
 
 ROW_ORDER = ["vfio-congruent", "vfio-off-2m", "vfio-off-4k", "vfio-null", "sysfs-congruent",
              "sysfs-off-4k", "noiommu", "sysfs", "devmem", "anon-4k", "anon-thp",
-             "qemu-7.2", "qemu-7.2-nvme", "qemu-10", "qemu-10-nothp", "qemu-10-2-devices",
-             "qemu-10-4-devices", "qemu-10-8-devices", "qemu-7.2-128g", "qemu-10-128g",
+             "qemu-7.2", "qemu-7.2-nvme", "qemu-10", "qemu-10-nothp", "qemu-10-16g",
+             *(f"qemu-10-{n}-devices" for n in range(2, 9)), "qemu-7.2-128g", "qemu-10-128g",
              "pfnmap-1g-mapped", "pfnmap-1g-first", "pfnmap-1g-readonly", "pfnmap-4k-mapped",
              "pfnmap-4k-first", "ordinary-mapped", "ordinary-first"]
 
