@@ -64,6 +64,16 @@ step()
 	printf '  done in %d s\n' $((SECONDS - start)) >&2
 }
 
+# kmake ARGUMENT...: make in the kernel tree $tree, with ccache and without
+# what differs from build to build
+kmake()
+{
+	CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=8G CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1 \
+		KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=build \
+		KBUILD_BUILD_HOST=build KBUILD_BUILD_VERSION=1 \
+		make -C "${tree:?}" -j"$(nproc)" CC="ccache gcc" HOSTCC="ccache gcc" "$@"
+}
+
 # series_tree TREE: a fresh tree of the base with the series, by hard links
 series_tree()
 {
