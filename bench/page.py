@@ -181,8 +181,9 @@ def chart_walks(results):
     return stacked(bars, colours, "number per KVM fault", extra=f"set yrange [0:{top * 1.12}]\nset ytics 2")
 
 
-def chart_growth(results, value, ylabel):
-    """Log axes. What is all 4K is measured to 4 GiB and drawn dashed beyond."""
+def growth_lines(results, value):
+    """Gnuplot data and plot of a line for each row on each kernel; one that is all 4K is measured
+    to 4 GiB and drawn dotted beyond, to the end."""
     lines, end = {}, 0
     for r in rows_of(results, "growth"):
         lines.setdefault((r["row"], r["kernel"]), []).append((r["bytes"], value(r), r["n2m"] + r["n1g"]))
@@ -199,6 +200,12 @@ def chart_growth(results, value, ylabel):
         if last < end and not large and amount > 1:
             data += f"$e{n} << EOD\n{last / 2**30} {amount}\n{end / 2**30} {amount * end / last}\nEOD\n"
             plots.append(f'$e{n} using 1:2 with lines lc rgb "{colours[row]}" lw 1.2 dt 3 notitle')
+    return data, plots, end
+
+
+def chart_growth(results, value, ylabel):
+    """Log axes."""
+    data, plots, end = growth_lines(results, value)
     if not plots:
         return ""
     return gnuplot(1000, 420, data + f'''
@@ -214,26 +221,31 @@ plot {", ".join(plots)}
 ''')
 
 
-def chart_breakdown(results, row, which, top=16):
+def per_fault(results, row, which):
+    """{function: {kernel: instructions of one fault}}, the largest first."""
     faults = {r["kernel"]: r["faults"] for r in rows_of(results, "levels") if r["row"] == row}
     by = {}
     for r in rows_of(results, "breakdown"):
         if (r["row"], r["pass"]) == (row, which) and r["kernel"] in faults:
             by.setdefault(r["function"], {})[r["kernel"]] = r["insns"] / faults[r["kernel"]]
-    names = sorted(by, key=lambda f: -max(by[f].values()))[:top]
-    if not names:
+    return dict(sorted(by.items(), key=lambda item: -max(item[1].values())))
+
+
+def chart_breakdown(results, row, which, top=16):
+    functions = list(per_fault(results, row, which).items())[:top]
+    if not functions:
         return ""
     data, tics = {"stock": [], "series": []}, []
-    for i, name in enumerate(names):
+    for i, (name, insns) in enumerate(functions):
         y = -3 * i
         tics.append(f'"{name}" {y - .5}')
         for k, kernel in enumerate(data):
-            value = by[name].get(kernel, 0)
+            value = insns.get(kernel, 0)
             data[kernel].append(f"{value} {y - k} 0 {value} {y - k - .45} {y - k + .45}")
     blocks = "".join(f"${k} << EOD\n" + "\n".join(v) + "\nEOD\n" for k, v in data.items())
-    return gnuplot(1000, 90 + 24 * len(names), blocks + f'''
+    return gnuplot(1000, 90 + 24 * len(functions), blocks + f'''
 set ytics ({", ".join(tics)}) scale 0 noenhanced
-set yrange [{-3 * len(names) + 1}:1.5]
+set yrange [{-3 * len(functions) + 1}:1.5]
 set xrange [0:*]
 set xlabel "instructions per fault"
 set key outside top center horizontal reverse Left samplen 1.5
@@ -364,56 +376,66 @@ tbody th, .left td { text-align: left; font-weight: 500 }
 """
 
 
+def wide(*tables):
+    return [f"<div class=wide>{t}</div>" for t in tables if t]
+
+
+def head(results):
+    bad = " bad" if results["problems"] else ""
+    yield f'<p class="verdict{bad}">{html.escape(verdict(results))}</p>'
+    yield "".join(f"<p>Problem: {html.escape(p)}</p>" for p in results["problems"])
+
+
+def leaves(results):
+    yield section("At which level KVM maps the range",
+                  "The number above a bar is that of the leaves, which is the number of KVM faults that mapping "
+                  "the whole range takes.",
+                  chart_levels(results) if pairs(results, "levels") else "", leaves_table(results, "levels"))
+    yield section("The same on EPT",
+                  "Emulated by Bochs, which has no PCI device with a larger BAR and no IOMMU: a 1G leaf of the EPT "
+                  "over a vfio BAR is not shown here, one over /dev/mem is.",
+                  leaves_table(results, "ept"))
+    yield section("Guests that have a device",
+                  "A BAR of a device that QEMU in the machine passes to its guest by vfio-pci: the leaves of the NPT "
+                  "when the guest has touched every 2 MiB of it, and what it cost.",
+                  leaves_table(results, "guest"),
+                  *wide(table(results, "guest", ("again", "after", "pt_vmm")),
+                        table(results, "guest", ("dma", "dma_all", "ready"))))
+
+
+def costs(results):
+    yield section("Walks and locks per KVM fault",
+                  "Counted by hardware breakpoints on the top-level table "
+                  "entry, on mm-&gt;pgd and on the lock words. The number above lists walks + mmap_lock + VMA "
+                  "lock + page-table lock.",
+                  chart_walks(results) if pairs(results, "walks") else "", traces(results))
+    yield section("Cost against size", "Open points stock, filled points series. No page table at all is drawn at 1 kB.",
+                  chart_growth(results, METRICS["total"], "mmap + all faults, instructions"),
+                  chart_growth(results, METRICS["pt_kb"], "host page tables, kB"))
+    breakdowns = [(row, which) for row in ("vfio-off-4k", "sysfs-congruent") for which in ("mapped", "first")][:2]
+    yield section("Where the instructions of one fault go",
+                  "By kernel function (with what the compiler inlined into it), the largest ones.",
+                  *(f"<h3>{row}, {which}</h3>" + chart for row, which in breakdowns
+                    if (chart := chart_breakdown(results, row, which))))
+    yield section("Waiting", "One fault while a thread holds mmap_lock for writing, and without.",
+                  table(results, "waiting", ("wait_free", "wait_held")))
+
+
+def whole_table(results):
+    rows = dict.fromkeys(n for t in ("levels", "ept", "guest", "walks") for n, _, _ in pairs(results, t))
+    names = "".join(f"<dt>{n}</dt><dd>{html.escape(ABOUT.get(n, n))}</dd>" for n in rows)
+    yield section("The table",
+                  "ratio = stock / series: above 1 the series does less. ~ marks a figure that spreads more "
+                  "than 0.5 % between boots. Exact numbers are in the tool tips.",
+                  *wide(table(results, "levels", ("faults", "total", "per_first", "per_mapped")),
+                        table(results, "levels", ("mmap", "munmap", "pt_kb")),
+                        table(results, "walks", ("walks", "mmap_locks", "vma_locks", "ptl_locks"))),
+                  f"<dl>{names}</dl>")
+
+
 def write(results, path):
     """Draws the page from the results alone."""
-    breakdowns = [(row, which) for row in ("vfio-off-4k", "sysfs-congruent", "vfio-congruent")
-                  for which in ("mapped", "first")][:2]
-    levels = pairs(results, "levels")
-    names = "".join(f"<dt>{n}</dt><dd>{html.escape(ABOUT.get(n, n))}</dd>"
-                    for n in dict.fromkeys(n for t in ("levels", "ept", "guest", "walks")
-                                           for n, _, _ in pairs(results, t)))
-    body = [
-        f'<p class="verdict{" bad" if results["problems"] else ""}">{html.escape(verdict(results))}</p>',
-        "".join(f"<p>Problem: {html.escape(p)}</p>" for p in results["problems"]),
-        section("At which level KVM maps the range",
-                "The number above a bar is that of the leaves, which is the number of KVM faults that mapping "
-                "the whole range takes.",
-                chart_levels(results) if levels else "", leaves_table(results, "levels")),
-        section("The same on EPT",
-                "Emulated by Bochs, which has no PCI device with a larger BAR and no IOMMU: a 1G leaf of the EPT "
-                "over a vfio BAR is not shown here, one over /dev/mem is.",
-                leaves_table(results, "ept")),
-        section("Guests that have a device",
-                "A BAR of a device that QEMU in the machine passes to its guest by vfio-pci: the leaves of the NPT "
-                "when the guest has touched every 2 MiB of it, and what it cost.",
-                leaves_table(results, "guest"),
-                *(f"<div class=wide>{t}</div>" for t in (
-                    table(results, "guest", ("again", "after", "pt_vmm")),
-                    table(results, "guest", ("dma", "dma_all", "ready"))) if t)),
-        section("Walks and locks per KVM fault",
-                "Counted by hardware breakpoints on the top-level table "
-                "entry, on mm-&gt;pgd and on the lock words. The number above lists walks + mmap_lock + VMA "
-                "lock + page-table lock.",
-                chart_walks(results) if pairs(results, "walks") else "", traces(results)),
-        section("Cost against size", "Open points stock, filled points series. No page table at all is drawn at 1 kB.",
-                chart_growth(results, METRICS["total"], "mmap + all faults, instructions"),
-                chart_growth(results, METRICS["pt_kb"], "host page tables, kB")),
-        section("Where the instructions of one fault go",
-                "By kernel function (with what the compiler inlined into it), the largest ones.",
-                *(f"<h3>{row}, {which}</h3>" + chart for row, which in breakdowns
-                  if (chart := chart_breakdown(results, row, which)))),
-        section("Waiting", "One fault while a thread holds mmap_lock for writing, and without.",
-                table(results, "waiting", ("wait_free", "wait_held"))),
-        section("The table",
-                "ratio = stock / series: above 1 the series does less. ~ marks a figure that spreads more "
-                "than 0.5 % between boots. Exact numbers are in the tool tips.",
-                *(f"<div class=wide>{t}</div>" for t in (
-                    table(results, "levels", ("faults", "total", "per_first", "per_mapped")),
-                    table(results, "levels", ("mmap", "munmap", "pt_kb")),
-                    table(results, "walks", ("walks", "mmap_locks", "vma_locks", "ptl_locks"))) if t),
-                f"<dl>{names}</dl>"),
-        how(results),
-    ]
+    body = [*head(results), *leaves(results), *costs(results), *whole_table(results), how(results)]
     path.write_text("<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
                     "<meta name=viewport content='width=device-width'>"
                     "<title>Huge PFNMAP: stock against series</title>"
