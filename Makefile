@@ -21,6 +21,7 @@ measure: kernel tests	## stock beside series: NPT levels, faults, instructions, 
 	@harness/measure
 
 test: lint kernel	## everything that can fail, fails here
+	@harness/long-runs --check || :
 	@harness/test
 
 measure-full: kernel tests ## the same up to a BAR of 1 TiB, guests with 128 GiB and 8 devices
@@ -30,12 +31,15 @@ test-full: test mutations ## make test, other machines, interruptions, every pre
 	@harness/kernel stock+ptcheck
 	@harness/tests
 	@harness/vm --resume @matrix @full
+	@harness/upstream
 	@harness/interrupt
 	@harness/bisect
 	@harness/cross
 	@harness/docs
 	@harness/deb-test
 	@README_RUN=1 /usr/bin/python3 -B harness/test_commands.py
+	@harness/long-runs
+	@harness/long-runs --check
 
 soak: tests		## two hours of races between KVM and mm, half on the debug kernel
 	@harness/kernel series+debug
