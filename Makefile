@@ -41,7 +41,7 @@ test-full: test mutations ## make test, other machines, interruptions, every pre
 	@harness/long-runs
 	@harness/long-runs --check
 
-soak: tests		## two hours of races between KVM and mm, half on the debug kernel
+soak: tests		## two hours of races under memory pressure, most on the debug kernel
 	@harness/kernel series+debug
 	@harness/vm --resume @soak
 
