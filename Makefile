@@ -41,6 +41,11 @@ test-full: test mutations ## make test, other machines, interruptions, every pre
 	@harness/long-runs
 	@harness/long-runs --check
 
+kcsan: tests		## data races that stock does not have, on kernels with KCSAN
+	@harness/kernel stock+kcsan
+	@harness/kernel series+kcsan
+	@harness/kcsan
+
 soak: tests		## two hours of races under memory pressure, most on the debug kernel
 	@harness/kernel series+debug
 	@harness/vm --resume @soak
