@@ -32,6 +32,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <linux/userfaultfd.h>
@@ -719,6 +720,47 @@ TEST_F(huge_pfnmap, userfaultfd)
 	unmap_file(_metadata, self);
 	munmap(ram, SZ_4K);
 	close(uffd);
+}
+
+/* There is no page for which GUP could take a reference. */
+TEST_F(huge_pfnmap, gup)
+{
+	struct iovec iov = { }, ram;
+	char buf[8];
+	const struct cut *cut;
+	long before;
+	int fds[2];
+
+	ASSERT_EQ(pipe(fds), 0);
+	ram.iov_base = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ram.iov_len = sizeof(buf);
+	ASSERT_NE(ram.iov_base, MAP_FAILED);
+
+	/* It is not that nothing can be taken. */
+	ASSERT_EQ(vmsplice(fds[1], &ram, 1, 0), sizeof(buf));
+	ASSERT_EQ(read(fds[0], buf, sizeof(buf)), sizeof(buf));
+
+	map_file(_metadata, self, variant);
+	before = tables();
+	for_each_cut(cut) {
+		iov.iov_base = CUT_ADDR;
+		iov.iov_len = sizeof(buf);
+		EXPECT_EQ(vmsplice(fds[1], &iov, 1, 0), -1);
+		EXPECT_EQ(errno, EFAULT);
+		if (process_vm_readv(getpid(), &ram, 1, &ram, 1, 0) < 0)
+			continue;
+		EXPECT_EQ(process_vm_readv(getpid(), &ram, 1, &iov, 1, 0), -1);
+		EXPECT_EQ(errno, EFAULT);
+		EXPECT_EQ(process_vm_writev(getpid(), &ram, 1, &iov, 1, 0), -1);
+		EXPECT_EQ(errno, EFAULT);
+	}
+	EXPECT_EQ(tables(), before);
+	check_rest(_metadata, self, self->map, NULL);
+	unmap_file(_metadata, self);
+	munmap(ram.iov_base, SZ_4K);
+	close(fds[0]);
+	close(fds[1]);
 }
 
 /* A driver unmaps a part, in two processes. */

@@ -8,6 +8,14 @@
  * that is the same before and after an access of the guest, and even, then the
  * access must have been to the page that is mapped there, and must not have
  * failed. Else it may fail, but still must not be to a page of another address.
+ *
+ *   -n N   until there were so many faults, and of all else in proportion
+ *   -t N   but no longer than so many seconds
+ *   -s N   and at least so many
+ *   -r N   another sequence of random numbers
+ *
+ * With -f, allocations of the threads may fail: what returns -ENOMEM is done
+ * again. How often they do is up to failslab and fail_page_alloc, task-filter.
  */
 #include <pthread.h>
 #include <sys/mman.h>
@@ -105,8 +113,9 @@ static struct kvm_vm *vm;
 static struct kvm_vcpu *vcpus[NR_VCPUS];
 static char *area, *scratch;
 static int memfd;
-static bool stop;
-static u64 nr_efault, nr_mmio;
+static u64 seed;
+static bool stop, failing;
+static u64 nr_efault, nr_mmio, nr_enomem;
 
 /* What the threads did, by kind */
 enum { REMAP, OVERMAP, PROTECT, MOVE, FORK, TOGGLE, SLOT_MOVE, SLOT_DELETE, DIRTY_LOG, NR_KINDS };
@@ -115,6 +124,33 @@ static const char * const kind_names[] = {
 	"remap", "overmap", "protect", "move", "fork", "toggle", "slot_move", "slot_delete",
 	"dirty_log",
 };
+
+static void let_me_fail(bool on)
+{
+	int fd;
+
+	if (!failing)
+		return;
+	do {
+		fd = open("/proc/thread-self/make-it-fail", O_WRONLY);
+	} while (fd < 0 && errno == ENOMEM);
+	TEST_ASSERT(fd >= 0 && write(fd, on ? "1" : "0", 1) == 1, "No fault injection");
+	close(fd);
+}
+
+/* After a failure: whether to do it again. */
+static bool again(void)
+{
+	if (!failing || (errno != ENOMEM && errno != EAGAIN))
+		return false;
+	__sync_fetch_and_add(&nr_enomem, 1);
+	return true;
+}
+
+#define MUST(done, what) do {							\
+	while (!(done))								\
+		TEST_ASSERT(again(), what " failed (errno %d)", errno);		\
+} while (0)
 
 /* Whether what the vCPU accessed has been changing while it was accessed. */
 static bool changing(struct access *a)
@@ -131,14 +167,23 @@ static void *vcpu_thread(void *arg)
 	struct access *a = &sh->access[vcpu->id];
 	struct kvm_run *run = vcpu->run;
 	struct ucall uc;
-	u64 value = NO_SLOT;
-	int r;
+	u64 value = NO_SLOT, done = 0;
+	int r, tries = 0;
 
+	let_me_fail(true);
 	for (;;) {
 		r = __vcpu_run(vcpu);
 		if (r && errno == EINTR)
 			continue;
 		if (r) {
+			/* No memory for a host page table is EFAULT, too. */
+			tries = a->done == done ? tries + 1 : 0;
+			done = a->done;
+			if (failing && tries < 100 && (errno == EFAULT || errno == ENOMEM)) {
+				__sync_fetch_and_add(&nr_enomem, errno == ENOMEM);
+				__sync_fetch_and_add(&nr_efault, errno == EFAULT);
+				continue;
+			}
 			TEST_ASSERT(errno == EFAULT, "KVM_RUN failed with errno %d", errno);
 			TEST_ASSERT(changing(a), "KVM_RUN failed at offset %#lx", a->off);
 			__sync_fetch_and_add(&nr_efault, 1);
@@ -159,9 +204,8 @@ static void *vcpu_thread(void *arg)
 
 static void map(u64 off, u64 size, u32 bank)
 {
-	TEST_ASSERT(mmap(area + off, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-			 device->fd, bar->info.offset + bank * BANK_SIZE + off) == area + off,
-		    "mmap failed (errno %d)", errno);
+	MUST(mmap(area + off, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		  device->fd, bar->info.offset + bank * BANK_SIZE + off) == area + off, "mmap");
 }
 
 static void change_begin(u64 off, u64 size)
@@ -179,15 +223,13 @@ static void move_there_and_back(u64 off, u64 size)
 {
 	char *to = scratch + off, *from = area + off;
 
-	TEST_ASSERT(mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to,
-		    "mremap failed (errno %d)", errno);
-	TEST_ASSERT(mremap(to, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, from) == from,
-		    "mremap back failed (errno %d)", errno);
+	MUST(mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to, "mremap");
+	MUST(mremap(to, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, from) == from, "mremap back");
 }
 
 static void protect(u64 off, u64 size, int prot)
 {
-	TEST_ASSERT(!mprotect(area + off, size, prot), "mprotect failed (errno %d)", errno);
+	MUST(!mprotect(area + off, size, prot), "mprotect");
 }
 
 /*
@@ -222,7 +264,7 @@ static void mutate(u64 *rnd, u64 base, u64 share)
 		for (i = 0; x % 4 < 2 && i < size / CHUNK_SIZE; i++)
 			sh->bank[first + i] = bank;
 		if (kind == REMAP) {
-			TEST_ASSERT(!munmap(area + off, size), "munmap failed");
+			MUST(!munmap(area + off, size), "munmap");
 			usleep(100);
 		}
 		map(off, size, bank);
@@ -235,8 +277,10 @@ static void mutate(u64 *rnd, u64 base, u64 share)
 
 static void *mutator_thread(void *arg)
 {
-	u64 id = (u64)arg, rnd = 0x2545f4914f6cdd1dull * (id + 1), share = BANK_SIZE / NR_MUTATORS;
+	u64 id = (u64)arg, rnd = 0x2545f4914f6cdd1dull * (id + 1) ^ seed;
+	u64 share = BANK_SIZE / NR_MUTATORS;
 
+	let_me_fail(true);
 	while (!READ_ONCE(stop)) {
 		mutate(&rnd, id * share, share);
 		usleep(next_random(&rnd) % 2000);
@@ -263,12 +307,14 @@ static bool child_reads_right(u64 rnd)
 
 static void fork_child(u64 rnd)
 {
-	pid_t pid = fork();
 	int status;
+	pid_t pid;
 
-	TEST_ASSERT(pid >= 0, "fork failed (errno %d)", errno);
+	let_me_fail(true);
+	MUST((pid = fork()) >= 0, "fork");
 	if (!pid)
 		_exit(child_reads_right(rnd) ? 0 : 1);
+	let_me_fail(false);
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status),
 		    "The child read another page");
 }
@@ -317,7 +363,7 @@ static void mutate_all(u32 kind, u64 rnd)
 
 static void *mutator_all_thread(void *arg)
 {
-	u64 rnd = 0x94d049bb133111ebull;
+	u64 rnd = 0x94d049bb133111ebull ^ seed;
 	u32 i;
 
 	for (i = 0; !READ_ONCE(stop); i++) {
@@ -376,11 +422,11 @@ static bool enough(const struct counts *c, u64 faults)
 		if (READ_ONCE(count[i]) < 1 + faults / 10000)
 			return false;
 	return c->faults >= faults && c->stable >= faults && c->retries >= faults / 100 &&
-	       c->splits >= faults / 500 && nr_efault && nr_mmio;
+	       c->splits >= faults / 500 && nr_efault && nr_mmio &&
+	       (!failing || nr_enomem >= faults / 1000);
 }
 
-/* Until there were so many faults, and of the rest in proportion */
-static void race(u64 faults, u64 seconds)
+static void race(u64 faults, u64 seconds, u64 at_least)
 {
 	pthread_t threads[NR_VCPUS + NR_MUTATORS + 1];
 	u64 splits = vmstat_splits(), i;
@@ -395,7 +441,8 @@ static void race(u64 faults, u64 seconds)
 	do {
 		sleep(1);
 		c = counts_since(splits);
-	} while (seconds-- && !enough(&c, faults));
+		at_least -= !!at_least;
+	} while (seconds-- && (at_least || !enough(&c, faults)));
 
 	WRITE_ONCE(stop, true);
 	while (n > NR_VCPUS)
@@ -406,7 +453,8 @@ static void race(u64 faults, u64 seconds)
 
 	ksft_print_msg("%lu accesses, %lu of them stable, %lu faults, %lu retries, %lu splits\n",
 		       c.done, c.stable, c.faults, c.retries, c.splits);
-	ksft_print_msg("%lu failed, %lu without memslot\n", nr_efault, nr_mmio);
+	ksft_print_msg("%lu failed, %lu without memslot, %lu for lack of memory\n",
+		       nr_efault, nr_mmio, nr_enomem);
 	for (i = 0; i < NR_KINDS; i++)
 		ksft_print_msg("%lu times %s\n", count[i], kind_names[i]);
 	ksft_test_result_pass("each page read was the one that was mapped\n");
@@ -416,13 +464,19 @@ static void race(u64 faults, u64 seconds)
 int main(int argc, char *argv[])
 {
 	const char *bdf = vfio_selftests_get_bdf(&argc, argv);
-	int opt, faults = 10000, seconds = 60;
+	int opt, faults = 10000, seconds = 60, at_least = 0;
 
-	while ((opt = getopt(argc, argv, "n:t:")) != -1) {
-		if (opt == 'n')
+	while ((opt = getopt(argc, argv, "fn:r:s:t:")) != -1) {
+		if (opt == 'f')
+			failing = true;
+		else if (opt == 'n')
 			faults = atoi_positive("Number of faults", optarg);
 		else if (opt == 't')
 			seconds = atoi_positive("Seconds", optarg);
+		else if (opt == 's')
+			at_least = atoi_positive("Seconds", optarg);
+		else if (opt == 'r')
+			seed = atoi_positive("Seed", optarg) * 0x9e3779b97f4a7c15ull;
 		else
 			exit(KSFT_FAIL);
 	}
@@ -443,6 +497,6 @@ int main(int argc, char *argv[])
 	sh = addr_gva2hva(vm, (gva_t)&shared);
 	for (int i = 0; i < NR_VCPUS; i++)
 		vcpu_args_set(vcpus[i], 1, i);
-	race(faults, seconds);
+	race(faults, seconds, at_least);
 	ksft_finished();
 }
