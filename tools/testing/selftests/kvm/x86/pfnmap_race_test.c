@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <linux/pci_regs.h>
 #include <linux/sizes.h>
@@ -127,14 +128,16 @@ static const char * const kind_names[] = {
 
 static void let_me_fail(bool on)
 {
-	int fd;
+	int fd, n;
 
 	if (!failing)
 		return;
+	/* That may fail, too. */
 	do {
 		fd = open("/proc/thread-self/make-it-fail", O_WRONLY);
-	} while (fd < 0 && errno == ENOMEM);
-	TEST_ASSERT(fd >= 0 && write(fd, on ? "1" : "0", 1) == 1, "No fault injection");
+		n = fd < 0 ? -1 : write(fd, on ? "1" : "0", 1);
+	} while (n < 0 && errno == ENOMEM);
+	TEST_ASSERT(n == 1, "No fault injection (errno %d)", errno);
 	close(fd);
 }
 
@@ -197,6 +200,8 @@ static void *vcpu_thread(void *arg)
 	}
 	if (get_ucall(vcpu, &uc) == UCALL_ABORT)
 		REPORT_GUEST_ASSERT(uc);
+	if (uc.cmd != UCALL_DONE)
+		vcpu_dump(stderr, vcpu, 0);
 	TEST_ASSERT(uc.cmd == UCALL_DONE, "The guest stopped with %s",
 		    exit_reason_str(run->exit_reason));
 	return NULL;
@@ -429,7 +434,7 @@ static bool enough(const struct counts *c, u64 faults)
 static void race(u64 faults, u64 seconds, u64 at_least)
 {
 	pthread_t threads[NR_VCPUS + NR_MUTATORS + 1];
-	u64 splits = vmstat_splits(), i;
+	u64 splits = vmstat_splits(), start = time(NULL), passed, i;
 	struct counts c;
 	u32 n = 0;
 
@@ -441,8 +446,8 @@ static void race(u64 faults, u64 seconds, u64 at_least)
 	do {
 		sleep(1);
 		c = counts_since(splits);
-		at_least -= !!at_least;
-	} while (seconds-- && (at_least || !enough(&c, faults)));
+		passed = time(NULL) - start;
+	} while (passed < seconds && (passed < at_least || !enough(&c, faults)));
 
 	WRITE_ONCE(stop, true);
 	while (n > NR_VCPUS)
