@@ -208,10 +208,9 @@ static bool leaks(void)
 	printf("# pressure: %ld bytes of page tables are left\n", tables);
 	bad = tables;
 	/* What is found must be old enough, and found twice. */
-	for (i = 0; i < 3; i++) {
-		sleep(3);
-		put(KMEMLEAK, "scan");
-	}
+	sleep(5);
+	put(KMEMLEAK, "scan");
+	put(KMEMLEAK, "scan");
 	fd = open(KMEMLEAK, O_RDONLY);
 	while ((n = read(fd, text, sizeof(text) - 1)) > 0) {
 		text[n] = '\0';
@@ -227,7 +226,7 @@ int main(int argc, char **argv)
 	const unsigned long nr_eaters = 4;
 	pid_t test, others[5];
 	time_t seconds;
-	long before, now, shared;
+	long before, now, last = 0, shared;
 	bool wants_failures, failed;
 	unsigned long i;
 	int status;
@@ -252,7 +251,14 @@ int main(int argc, char **argv)
 	for (i = 0; i < nr_eaters; i++)
 		others[i] = start(eat, 0);
 	others[i] = start(NULL, test);
-	waitpid(test, &status, 0);
+	while (!waitpid(test, &status, WNOHANG)) {
+		sleep(1);
+		now = time(NULL) - seconds;
+		if (now - last < 60)
+			continue;
+		last = now;
+		printf("# pressure: %ld s, %ld injections\n", now, injected() - before);
+	}
 	failed = status;
 	shared = get(KSM "pages_shared", "");
 	for (i = 0; i <= nr_eaters; i++) {
