@@ -24,7 +24,7 @@ test: lint kernel	## everything that can fail, fails here
 	@harness/long-runs --check || :
 	@harness/test
 
-measure-full: kernel tests ## the same up to a BAR of 1 TiB, guests with 128 GiB and 8 devices
+measure-full: kernel tests ## the same up to a BAR of 1 TiB, guests with 128 GiB and 1 to 8 devices
 	@harness/measure full
 
 test-full: test mutations ## make test, other machines, interruptions, every prefix, packages, README
