@@ -807,7 +807,7 @@ TEST_F(huge_pfnmap, unmap_mapping_range)
 }
 
 /* A parameter of the module call_delay, see selftests/vfio */
-static int call_delay(const char *name, int value)
+static int delay_parameter(const char *name, int value)
 {
 	char path[64];
 	FILE *f;
@@ -834,7 +834,7 @@ TEST_F(huge_pfnmap, fork_race)
 	pid_t unmapper, pid;
 	int status;
 
-	if (ioctl(fd, TEST_PFNMAP_UNMAP, &range) || call_delay("begun", 0) < 0)
+	if (ioctl(fd, TEST_PFNMAP_UNMAP, &range) || delay_parameter("begun", 0) < 0)
 		SKIP(return, "not the test module, or no call_delay");
 	if (!variant->skew)
 		SKIP(return, "no leaf of 2M there");
@@ -843,12 +843,12 @@ TEST_F(huge_pfnmap, fork_race)
 	ASSERT_GE(unmapper, 0);
 	if (!unmapper) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		while (!call_delay("begun", 0))
+		while (!delay_parameter("begun", 0))
 			;
 		range.offset = file_offset + SZ_1G + gone.start;
 		range.len = gone.len;
-		status = ioctl(fd, TEST_PFNMAP_UNMAP, &range) || call_delay("ended", 0);
-		_exit(status || call_delay("release", 1 << 30) < 0);
+		status = ioctl(fd, TEST_PFNMAP_UNMAP, &range) || delay_parameter("ended", 0);
+		_exit(status || delay_parameter("release", 1 << 30) < 0);
 	}
 	prctl(PR_SET_NAME, "copying");
 	pid = fork();
