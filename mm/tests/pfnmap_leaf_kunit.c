@@ -309,9 +309,9 @@ static bool race_wait(bool leaf)
 {
 	int ms;
 
-	for (ms = 0; ms < 5000 && pud_leaf(READ_ONCE(*race.pudp)) != leaf; ms++)
+	for (ms = 0; ms < 15000 && pud_leaf(READ_ONCE(*race.pudp)) != leaf; ms++)
 		mdelay(1);
-	return ms < 5000;
+	return ms < 15000;
 }
 
 static int race_call(struct kretprobe_instance *ri, struct pt_regs *regs)
