@@ -301,6 +301,7 @@ static struct {
 	struct mm_struct *mm;
 	pud_t *pudp;
 	bool called;
+	bool returned;
 	bool refaulted;
 	int clear_bad;
 } race;
@@ -309,9 +310,9 @@ static bool race_wait(bool leaf)
 {
 	int ms;
 
-	for (ms = 0; ms < 15000 && pud_leaf(READ_ONCE(*race.pudp)) != leaf; ms++)
+	for (ms = 0; ms < 5000 && pud_leaf(READ_ONCE(*race.pudp)) != leaf; ms++)
 		mdelay(1);
-	return ms < 15000;
+	return ms < 5000;
 }
 
 static int race_call(struct kretprobe_instance *ri, struct pt_regs *regs)
@@ -324,6 +325,7 @@ static int race_call(struct kretprobe_instance *ri, struct pt_regs *regs)
 
 static int race_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
+	WRITE_ONCE(race.returned, true);
 	race.refaulted = race_wait(true);
 	return 0;
 }
@@ -343,6 +345,9 @@ static int race_thread(void *unused)
 		cond_resched();
 	unmap_mapping_range(leaf_mapping, 0, PUD_SIZE, 1);
 
+	/* Not earlier, or zap_huge_pud() would zap that. */
+	while (!READ_ONCE(race.returned) && !kthread_should_stop())
+		cond_resched();
 	kthread_use_mm(race.mm);
 	mmap_read_lock(race.mm);
 	fixup_user_fault(race.mm, leaf_addr, 0, &unlocked);
@@ -376,6 +381,11 @@ static void pfnmap_leaf_zap_and_fault(struct kunit *test)
 	race.pudp = leaf_pudp();
 	KUNIT_ASSERT_EQ(test, 0, register_kretprobe(&zap));
 	KUNIT_EXPECT_EQ(test, 0, register_kprobe(&clear_bad));
+	/*
+	 * Until the probes are jumps: as breakpoints they spin with interrupts
+	 * off, and the other CPU waits for that to make jumps of them.
+	 */
+	msleep(500);
 	/* On another CPU than this one, which is about to spin. */
 	migrate_disable();
 	task = kthread_create(race_thread, NULL, "pfnmap_leaf");
