@@ -48,6 +48,7 @@ static unsigned long seed, nr_ops = 2000;
 static unsigned long file_offset;
 static int fd, mem_fd;
 static bool can_unmap;		/* the file is the test module's */
+static bool has_l1tf;		/* what is not accessible is mapped by PTEs */
 
 /*
  * Places are offsets in a space that each arm has at another address. Of its
@@ -111,6 +112,19 @@ struct op {
 	int arg;
 	uint64_t rnd;		/* for what is looked at afterwards */
 };
+
+static const int protections[] = {
+	PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE,
+};
+
+#define pick(array, n) ((array)[(n) % ARRAY_SIZE(array)])
+
+static int mmap_prot(const struct op *op)
+{
+	if (op->kind == ANON || op->arg % 3)
+		return PROT_READ | PROT_WRITE;
+	return pick(protections, op->arg);
+}
 
 /* What a sequence, which runs in a process of its own, has to say. */
 static struct report {
@@ -439,7 +453,7 @@ static void track(const struct op *op, bool done)
 		break;
 	case FILE_SHARED:
 		displaced |= op->start != op->to;
-		if (done)
+		if (done && (mmap_prot(op) != PROT_NONE || !has_l1tf))
 			fill_large(op->start, end, op->to);
 		else
 			fill_small(op->start, end);
@@ -520,10 +534,6 @@ static void check_levels(void)
 
 /* Operations */
 
-static const int protections[] = {
-	PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE,
-};
-
 static const int advices[] = {
 	MADV_DONTFORK, MADV_DOFORK, MADV_RANDOM, MADV_SEQUENTIAL, MADV_NORMAL,
 	MADV_WILLNEED, MADV_DONTNEED, MADV_FREE, MADV_COLD, MADV_PAGEOUT,
@@ -531,8 +541,6 @@ static const int advices[] = {
 };
 
 static const int syncs[] = { MS_ASYNC, MS_SYNC, MS_SYNC | MS_INVALIDATE };
-
-#define pick(array, n) ((array)[(n) % ARRAY_SIZE(array)])
 
 static void generate(struct op *op, uint64_t *rnd)
 {
@@ -657,13 +665,8 @@ static void generate(struct op *op, uint64_t *rnd)
 static long map_at(int arm, const struct op *op, int flags)
 {
 	char *p = base[arm] + op->start;
-	int prot = pick(protections, op->arg);
 
-	if (op->kind == ANON)
-		prot = PROT_READ | PROT_WRITE;
-	else if (op->arg % 3)
-		prot = PROT_READ | PROT_WRITE;
-	return mmap(p, op->len, prot, flags | MAP_FIXED, flags & MAP_ANONYMOUS ? -1 : fd,
+	return mmap(p, op->len, mmap_prot(op), flags | MAP_FIXED, flags & MAP_ANONYMOUS ? -1 : fd,
 		    flags & MAP_ANONYMOUS ? 0 : file_pos(arm, op->to)) == p ? 0 : -1;
 }
 
@@ -996,6 +999,19 @@ TEST_F_TIMEOUT(huge_pfnmap_random, same, 36000)
 			TH_LOG("%s", kinds[i].name);
 }
 
+static bool cpu_has_l1tf(void)
+{
+	char line[64] = "";
+	FILE *f = fopen("/sys/devices/system/cpu/vulnerabilities/l1tf", "r");
+
+	if (!f)
+		return false;
+	if (!fgets(line, sizeof(line), f))
+		line[0] = '\0';
+	fclose(f);
+	return strncmp(line, "Not affected", strlen("Not affected"));
+}
+
 static unsigned long parse(const char *arg)
 {
 	char *end;
@@ -1031,6 +1047,7 @@ int main(int argc, char **argv)
 	if (fd < 0)
 		ksft_exit_fail_msg("%s: %s\n", file, strerror(errno));
 	can_unmap = !ioctl(fd, TEST_PFNMAP_UNMAP, &range);
+	has_l1tf = cpu_has_l1tf();
 
 	return test_harness_run(left, argv);
 }
