@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test measure test-full soak mutations measure-full kernel tests lint series guests boot-guest \
+.PHONY: help test measure test-full long-runs soak kcsan mutations measure-full kernel tests lint series guests boot-guest \
 	deb docs rebase-check tree-git import bisect cross report readme setup clean
 MAKEFLAGS += --no-print-directory
 
@@ -21,7 +21,6 @@ measure: kernel tests	## stock beside series: NPT levels, faults, instructions, 
 	@harness/measure
 
 test: lint kernel	## everything that can fail, fails here
-	@harness/long-runs --check || :
 	@harness/test
 
 measure-full: kernel tests ## the same up to a BAR of 1 TiB, guests with 128 GiB and 1 to 8 devices
@@ -32,12 +31,17 @@ test-full: test mutations ## make test, other machines, interruptions, every pre
 	@harness/tests
 	@harness/vm --resume @matrix @full
 	@harness/upstream
+	@harness/kernel stock+upstream
+	@harness/kernel series+upstream
+	@harness/upstream --fragment upstream
 	@harness/interrupt
 	@harness/bisect
 	@harness/cross
 	@harness/docs
 	@harness/deb-test
 	@README_RUN=1 /usr/bin/python3 -B harness/test_commands.py
+
+long-runs: test-full kcsan soak ## all that takes hours; its results are long-runs.md then
 	@harness/long-runs
 	@harness/long-runs --check
 
@@ -46,11 +50,13 @@ kcsan: tests		## data races that stock does not have, on kernels with KCSAN
 	@harness/kernel series+kcsan
 	@harness/kcsan
 
-soak: tests		## two hours of races under memory pressure, most on the debug kernel
+soak: tests		## hours of races under memory pressure, most on the debug kernel
 	@harness/kernel series+debug
 	@harness/vm --resume @soak
 
-mutations: tests	## the tests fail without the rules that make the lookup valid
+mutations: kernel	## the tests fail without the rules that make the lookup valid
+	@harness/kernel series+debug
+	@harness/tests
 	@harness/mutate
 
 kernel: setup		## build/stock/bzImage and build/series/bzImage
@@ -64,6 +70,7 @@ lint: setup		## checkpatch, shellcheck, round trip of the series
 	@harness/lint
 
 series: setup		## ready to post, for git am: build/post/N-PART.mbox (PART=fixes for one)
+	@harness/long-runs --check || :	# to remind whoever posts
 	@harness/post --base "$$(harness/base)" $(if $(PART),--part $(PART)) -o build/post
 
 deb: setup		## Debian packages for a host: CONFIG_FROM=/boot/config-...
@@ -72,7 +79,7 @@ deb: setup		## Debian packages for a host: CONFIG_FROM=/boot/config-...
 docs: setup		## the pages in Documentation/, in build/docs; warnings are errors
 	@harness/docs
 
-rebase-check: setup	## does the series apply to the newest kernel of its release?
+rebase-check: setup	## does the series apply to the newest kernel of its release, or to NEWER=path?
 	@harness/rebase-check $(NEWER)
 
 tree-git: setup		## a git tree of base and series to work in: TREE=path
@@ -81,7 +88,7 @@ tree-git: setup		## a git tree of base and series to work in: TREE=path
 import: setup		## turn the commits of TREE back into patches and files
 	@harness/series import "$(TREE)"
 
-bisect: setup		## build, boot and test every prefix of the series
+bisect: tests		## build, boot and test every prefix of the series
 	@harness/bisect
 
 cross: setup		## compile what the series touches for other architectures

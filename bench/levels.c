@@ -43,7 +43,6 @@ static struct {
 	const char *table;	/* of the report that the row belongs to */
 	const char *kernel;	/* that runs */
 	const char *leaf;	/* the level that all leaves must have, or one for each kernel */
-	u64 stride;		/* of the touching guest, 0: the smallest leaf */
 	bool no_touch, fork, cut;
 	bool levels_only;	/* the memory behind the BAR does not answer */
 } opt = { .table = "levels" };
@@ -185,7 +184,7 @@ static bool guest_data_seen(const struct range *r, u64 bytes, u64 stride)
 
 static void check_touch(const struct row *row, const struct leaves *leaves)
 {
-	u64 stride = opt.stride ?: smallest_leaf(leaves);
+	u64 stride = smallest_leaf(leaves);
 	const struct range *r = &row->range;
 	u64 bytes = min_t(u64, r->size, stride * MAX_TOUCHES);
 	struct pass prefault = measure(r, bytes, 0), touch = measure(r, bytes, stride);
@@ -197,13 +196,6 @@ static void check_touch(const struct row *row, const struct leaves *leaves)
 			 "%s: a touching guest faults once per leaf\n", name);
 	ksft_test_result(guest_data_seen(r, bytes, stride), "%s: the host sees the guest's data\n",
 			 name);
-	json_open("touch", name);
-	json_number("bytes", bytes);
-	json_number("stride", stride);
-	json_number("leaves", nr_leaves(&touch.leaves));
-	json_number("faults", touch.taken);
-	json_number("insns", touch.insns);
-	json_close();
 }
 
 static u64 parse_bytes(const char *text)
@@ -416,32 +408,21 @@ static enum via find_via(const char *name)
 	TEST_FAIL("no way to map is called %s", name);
 }
 
-static void list_rows(void)
-{
-	for (int i = 0; i < ARRAY_SIZE(rows); i++)
-		puts(rows[i].name);
-	exit(0);
-}
-
 static const struct option options[] = {
 	{ "row",		required_argument, NULL, 'r' },
 	{ "table",		required_argument, NULL, 'a' },
 	{ "map",		required_argument, NULL, 'm' },
 	{ "size",		required_argument, NULL, 's' },
-	{ "offset-from-1g",	required_argument, NULL, 'o' },
 	{ "null",		no_argument,	   NULL, 'n' },
-	{ "thp",		no_argument,	   NULL, 'h' },
 	{ "bdf",		required_argument, NULL, 'b' },
 	{ "bar",		required_argument, NULL, 'i' },
 	{ "phys",		required_argument, NULL, 'p' },
-	{ "touch",		required_argument, NULL, 't' },
 	{ "no-touch",		no_argument,	   NULL, 'T' },
 	{ "fork",		no_argument,	   NULL, 'f' },
 	{ "cut",		no_argument,	   NULL, 'c' },
 	{ "kernel",		required_argument, NULL, 'k' },
 	{ "leaf",		required_argument, NULL, 'e' },
 	{ "levels-only",	no_argument,	   NULL, 'L' },
-	{ "list",		no_argument,	   NULL, 'l' },
 	{ }
 };
 
@@ -470,23 +451,14 @@ static struct row parse_options(int argc, char *argv[])
 		case 's':
 			r->size = parse_bytes(optarg);
 			break;
-		case 'o':
-			r->offset = parse_bytes(optarg);
-			break;
 		case 'n':
 			r->null = true;
-			break;
-		case 'h':
-			row.thp = true;
 			break;
 		case 'b':
 			bdf = optarg;
 			break;
 		case 'i':
 			bar = atoi(optarg);
-			break;
-		case 't':
-			opt.stride = parse_bytes(optarg);
 			break;
 		case 'T':
 			opt.no_touch = true;
@@ -506,9 +478,6 @@ static struct row parse_options(int argc, char *argv[])
 		case 'L':
 			opt.levels_only = true;
 			opt.no_touch = true;
-			break;
-		case 'l':
-			list_rows();
 			break;
 		default:
 			exit(KSFT_FAIL);

@@ -46,6 +46,9 @@ _METRICS = {
     "mmap": (lambda r: r["mmap_insns"], "mmap, insns", "mmap_insns"),
     "munmap": (lambda r: r["munmap_insns"], "munmap, insns", "munmap_insns"),
     "pt_kb": (lambda r: r["pt_kb"], "page tables, kB", "pt_kb"),
+    "fork": (lambda r: r["insns"], "fork, insns", "insns"),
+    "pt_child": (lambda r: r["child_pt_kb"], "its page tables, kB", "child_pt_kb"),
+    "cut": (lambda r: r["cut_faults"], "faults after a munmap", "cut_faults"),
     "walks": (lambda r: r["walks"], "host walks", "walks"),
     "mmap_locks": (lambda r: r["mmap_locks"], "mmap_lock", "mmap_locks"),
     "ptl_locks": (lambda r: r["ptl_locks"], "page-table lock", "ptl_locks"),
@@ -98,7 +101,7 @@ def ratio(stock, series):
 
 
 def rows_of(results, table):
-    return results["tables"].get(table, {}).get("rows", [])
+    return results["tables"].get(table, [])
 
 
 def pairs(results, table):
@@ -322,7 +325,7 @@ def section(title, text, *parts):
 
 
 def traces(results):
-    stored = results["tables"].get("traces", {}).get("rows", {})
+    stored = results["tables"].get("traces", {})
     out = []
     for row in ROW_ORDER:
         lists = []
@@ -340,9 +343,6 @@ def traces(results):
 def how(results):
     meta = "".join(f"<tr><th>{html.escape(k)}</th><td><code>{html.escape(str(v))}</code></td></tr>"
                    for k, v in sorted(results["meta"].items()))
-    stamps = "".join(f"<tr><th>{html.escape(name)}</th><td><code>"
-                     f"{html.escape(', '.join(f'{k} {v}' for k, v in t['stamp'].items()) or 'none')}"
-                     "</code></td></tr>" for name, t in sorted(results["tables"].items()))
     spread, tab, kernel, row = worst_spread(results)
     boots = max((r["boots"] for r in rows_of(results, "levels")), default=1)
     text = (f"Both kernels have the same configuration and run the same programs in the same emulated "
@@ -352,8 +352,7 @@ def how(results):
             f"{f' ({kernel}, {tab}, {row})' if row else ''}. Instructions do not show cache and TLB "
             "misses: what larger leaves save a guest is not in these numbers.")
     return (f"<section><h2>How it was measured</h2><p>{text}</p>"
-            f"<table class=left>{meta}</table><h3>Series that each table belongs to</h3>"
-            f"<table class=left>{stamps}</table></section>")
+            f"<table class=left>{meta}</table></section>")
 
 
 CSS = """
@@ -429,6 +428,8 @@ def whole_table(results):
                   "than 0.5 % between boots. Exact numbers are in the tool tips.",
                   *wide(table(results, "levels", ("faults", "total", "per_first", "per_mapped")),
                         table(results, "levels", ("mmap", "munmap", "pt_kb")),
+                        table(results, "fork", ("fork", "pt_child")),
+                        table(results, "cut", ("cut",)),
                         table(results, "walks", ("walks", "mmap_locks", "vma_locks", "ptl_locks"))),
                   f"<dl>{names}</dl>")
 

@@ -18,8 +18,8 @@ META = {"base": "Linux 7.3.4 (x)", "date": "2026-01-01", "command": "make measur
 
 
 def rows(names, stock, series):
-    return {"stamp": {}, "rows": [row | {"kernel": kernel, "row": name, "spread": {}} for name in names
-                                  for kernel, row in (("stock", stock), ("series", series))]}
+    return [row | {"kernel": kernel, "row": name, "spread": {}, "boots": 3} for name in names
+            for kernel, row in (("stock", stock), ("series", series))]
 
 
 class Readme(unittest.TestCase):
@@ -65,8 +65,12 @@ class Readme(unittest.TestCase):
         self.refused("not valid: a boot failed")
 
     def test_missing_row(self):
-        self.results["tables"]["walks"]["rows"].pop()
+        self.results["tables"]["walks"].pop()
         self.refused("pfnmap-1g-mapped")
+
+    def test_one_boot(self):
+        self.results["tables"]["levels"][0]["boots"] = 1
+        self.refused("less than 3 boots")
 
     def test_no_marks(self):
         self.files[1].write_text("text\n")

@@ -98,17 +98,6 @@ class Report(unittest.TestCase):
             path.unlink()
         self.expect_problem("no results")
 
-    def test_other_tables_are_kept(self):
-        self.boot("stock-walks-1", ktap(table="waiting", row="pfnmap-1g-mapped", ns_free=1, ns_held=2))
-        self.boot("series-walks-1", ktap(table="waiting", row="pfnmap-1g-mapped", ns_free=1, ns_held=1))
-        self.report(self.dir, "--meta", "series=old")
-        for path in self.dir.glob("*-walks-1.ktap"):
-            path.unlink()
-        self.assertEqual(self.report(self.dir, "--meta", "series=new").returncode, 0)
-        tables = json.loads((self.out / "results.json").read_text())["tables"]
-        self.assertEqual(tables["waiting"]["stamp"], {"series": "old"})
-        self.assertEqual(tables["levels"]["stamp"], {"series": "new"})
-
 
 if __name__ == "__main__":
     unittest.main()

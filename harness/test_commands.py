@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TREE = "build/tree-git/linux"
 HOW = {
     "make": "run",
-    "make measure": "BOOTS=1 harness/measure",
+    "make measure": "run",
     "make test": "dry",
     "make boot-guest": "dry",
     "make deb CONFIG_FROM=/boot/config-$(uname -r)": "CONFIG_ONLY=1 make deb",
@@ -28,8 +28,9 @@ HOW = {
     "sudo build/deb/vfio-bars": "host",
     "sudo dpkg --purge linux-image-7.3.4-huge-pfnmap": "host",
     "make tests": "run",
+    "modprobe vfio-pci": "host",
     "./levels --map vfio --null --bdf 0000:00:10.0 --bar 2 --size 4G --levels-only --leaf 1G":
-        "harness/vm --kernel series levels-vfio-null",
+        "harness/vm levels-hardware",
     "echo 0000:00:10.0 > /sys/bus/pci/drivers/vfio-pci/unbind": "host",
     "echo > /sys/bus/pci/devices/0000:00:10.0/driver_override": "host",
     "echo 0000:00:10.0 > /sys/bus/pci/drivers_probe": "host",
