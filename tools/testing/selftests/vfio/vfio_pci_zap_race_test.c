@@ -6,6 +6,7 @@
  *
  * The module call_delay holds that task at the point. Load it with
  *  fork:	func=_raw_spin_lock caller=copy_huge_pmd comm=zap_race
+ *  mremap:	func=__pud_alloc comm=zap_race entry=1
  *  kvm:	func=fixup_user_fault comm=zap_race
  * A test is skipped if it is not loaded for it, or if no zap came in time. It
  * has to be loaded anew for each run.
@@ -15,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -189,6 +191,39 @@ TEST_F(zap_race, fork)
 	ASSERT_TRUE(WIFEXITED(status));
 	ASSERT_EQ(0, WEXITSTATUS(status))
 		TH_LOG("the child has access to disabled memory");
+}
+
+static long faults_of_two_loads(char *area)
+{
+	struct rusage before, after;
+
+	getrusage(RUSAGE_SELF, &before);
+	READ_ONCE(area[0]);
+	READ_ONCE(area[SZ_2M]);
+	getrusage(RUSAGE_SELF, &after);
+	return after.ru_minflt - before.ru_minflt;
+}
+
+/* A PUD leaf that is gone when it is to be moved must not be taken for a table. */
+TEST_F(zap_race, mremap)
+{
+	/* There the first level needs a table. */
+	char *to = (char *)(1UL << 45);
+
+	if (!delayed_at("__pud_alloc"))
+		SKIP(return, "call_delay is not loaded for this test");
+	start(_metadata, self, 0, 1, true);
+	prctl(PR_SET_NAME, "mapping");
+	if (faults_of_two_loads(self->area) != 1)
+		SKIP(return, "The BAR is not mapped by a leaf of 1G");
+	prctl(PR_SET_NAME, "zap_race");
+	ASSERT_EQ(to, mremap(self->area, AREA_SIZE, AREA_SIZE,
+			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	if (!finish(_metadata, self))
+		SKIP(return, "The zap came too late");
+	/* Nothing was moved, not even a table: it takes one leaf again. */
+	ASSERT_EQ(1, faults_of_two_loads(to));
+	ASSERT_EQ(0, munmap(to, AREA_SIZE));
 }
 
 /* KVM must cope with a page that is gone again when it looks it up. */
