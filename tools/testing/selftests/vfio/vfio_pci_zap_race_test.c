@@ -6,7 +6,7 @@
  *
  * The module call_delay holds that task at the point. Load it with
  *  fork:	func=_raw_spin_lock caller=copy_huge_pmd comm=zap_race
- *  mremap:	func=__pud_alloc comm=zap_race entry=1
+ *  mremap:	func=__pud_alloc comm=zap_race
  *  kvm:	func=fixup_user_fault comm=zap_race
  * A test is skipped if it is not loaded for it, or if no zap came in time. It
  * has to be loaded anew for each run.
