@@ -17,11 +17,12 @@ class Rebase(unittest.TestCase):
         self.addCleanup(tmp.cleanup)
         self.tree = pathlib.Path(tmp.name)
         base = subprocess.run([HARNESS / "base"], capture_output=True, text=True, check=True)
-        self.patch = HARNESS.parent / next(
-            line for line in (HARNESS.parent / "series").read_text().splitlines()
-            if line.endswith(".patch"))
-        for name in HARNESS.parent.rglob("*.patch"):
-            for line in name.read_text().splitlines():
+        patches = [HARNESS.parent / line
+                   for line in (HARNESS.parent / "series").read_text().splitlines()
+                   if line.endswith(".patch")]
+        self.patch = patches[0]
+        for patch in patches:
+            for line in patch.read_text().splitlines():
                 if line.startswith("--- a/"):
                     path = line[len("--- a/"):]
                     file = pathlib.Path(base.stdout.strip(), path)
