@@ -707,7 +707,11 @@ static long apply(int arm, const struct op *op)
 		return syscall(__NR_mbind, p, op->len, op->arg & 1 ? MPOL_BIND : MPOL_PREFERRED,
 			       &node0, 8 * sizeof(node0), op->arg & 2 ? MPOL_MF_STRICT : 0);
 	case ANON:
-		return map_at(arm, op, MAP_PRIVATE | MAP_ANONYMOUS);
+		ret = map_at(arm, op, MAP_PRIVATE | MAP_ANONYMOUS);
+		/* The large leaves to compare are those of the file. */
+		if (!ret)
+			madvise(p, op->len, MADV_NOHUGEPAGE);
+		return ret;
 	case FILE_SHARED:
 		return map_at(arm, op, MAP_SHARED);
 	case FILE_PRIVATE:
