@@ -12,9 +12,9 @@ NOW = "Series 0123456789abcdef, config 0123456789abcdef."
 PAGE = f"""# Results
 {NOW}
 
-| row | kernel | outcome | passed | failed | skipped | s | counts |
-|---|---|---|---|---|---|---|---|
-| a | series | PASS | 3 | 0 | 0 | 17 | 5 faults |
+| row | kernel | of | outcome | passed | failed | skipped | s | counts |
+|---|---|---|---|---|---|---|---|---|
+| a | series | 01234567 | PASS | 3 | 0 | 0 | 17 | 5 faults |
 """
 
 
@@ -32,8 +32,21 @@ class LongRuns(unittest.TestCase):
         self.assertEqual(len(self.check("")), 1)
 
     def test_bad_rows(self):
-        self.assertEqual(self.check(PAGE + "| b | stock | not run | | | | | |\n"), ["not run: b (stock)"])
+        self.assertEqual(self.check(PAGE + "| b | stock | 0 | not run | | | | | |\n"), ["not run: b (stock)"])
         self.assertEqual(self.check(PAGE.replace("PASS", "NOT AS EXPECTED")), ["NOT AS EXPECTED: a (series)"])
+
+    def test_other_row(self):
+        self.assertEqual(list(long_runs.check(PAGE, NOW, ["| a | series | 01234567 |"])), [])
+        self.assertEqual(len(list(long_runs.check(PAGE, NOW, ["| a | series | 01234568 |"]))), 1)
+
+    def test_kept(self):
+        """What did not run here stays, if it was the same row."""
+        table = long_runs.vm.load_table()
+        table["x"] = {}
+        line = f"| x | none | {long_runs.identity(table, 'x', 'none')} | PASS | 1 | 0 | 0 | 5 | |"
+        self.assertEqual(long_runs.line_of(table, "x", "none", [line]), line)
+        table["x"]["tests"] = "1 another"
+        self.assertIn("not run", long_runs.line_of(table, "x", "none", [line]))
 
     def test_counts(self):
         self.assertEqual(long_runs.counts("    # 12 accesses, 3 faults\nok 1 9 faults\n# 4 faults, 2 x\n"),
@@ -43,7 +56,7 @@ class LongRuns(unittest.TestCase):
         """Each upstream row on both kernels, none of make test."""
         rows = list(long_runs.rows(long_runs.vm.load_table()))
         kernels = {kernel for name, kernel in rows if name.startswith("upstream-mm-")}
-        self.assertEqual(kernels, {"stock", "series"})
+        self.assertEqual(kernels, {"stock", "series", "stock+upstream", "series+upstream"})
         self.assertNotIn("vfio-huge-leaf", {name for name, _ in rows})
 
 
