@@ -41,7 +41,7 @@ step()
 	pid=$!
 	set +m
 	# shellcheck disable=SC2064 # this pid
-	trap "kill -- -$pid 2>/dev/null; exit 130" INT TERM
+	trap "kill -- -$pid 2>/dev/null; exit 130" INT TERM HUP
 	while kill -0 "$pid" 2>/dev/null; do
 		if [ $(((SECONDS - start) % tick)) -eq 0 ] && [ "$SECONDS" -gt "$start" ]; then
 			if [ -t 2 ]; then
@@ -55,13 +55,20 @@ step()
 		sleep 1
 	done
 	wait "$pid" || rc=$?
-	trap - INT TERM
+	trap - INT TERM HUP
 	[ -t 2 ] && printf '\r%78s\r' '' >&2
 	if [ "$rc" -ne 0 ]; then
 		tail -n 20 "$log" >&2
 		die "$what failed (status $rc): see ${log#"$root"/}"
 	fi
 	printf '  done in %d s\n' $((SECONDS - start)) >&2
+}
+
+# base_id: what the base is, for the keys of what is built from it
+base_id()
+{
+	cat "$root/base.mk"
+	[ -z "${KERNEL_TARBALL:-}" ] || sha256sum <"$KERNEL_TARBALL"
 }
 
 # kmake ARGUMENT...: make in the kernel tree $tree, with ccache and without
@@ -118,6 +125,7 @@ private_apt()
 	APT::Sandbox::User "root";
 	END
 	export APT_CONFIG=$dir/apt.conf
-	step "$build/log/apt-lists" "asking the mirror for $*" \
-		apt-get update -o APT::Update::Error-Mode=any
+	(step "$build/log/apt-lists" "asking the mirror for $*" \
+		apt-get update -o APT::Update::Error-Mode=any) ||
+		die "the mirror does not give $*: check the network, or give KERNEL_TARBALL=path"
 }

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How harness/vm judges what a machine left behind: each way to be falsely green."""
+
+import importlib.machinery
+import pathlib
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+vm = importlib.machinery.SourceFileLoader("vm", str(HERE / "vm")).load_module()
+
+CASES = """KTAP version 1
+1..1
+    KTAP version 1
+    1..2
+    ok 1 one
+    {two}
+{top} 1 test -r two{end}
+# end of results
+"""
+GOOD = CASES.format(two="ok 2 two", top="ok", end="")
+BAD = CASES.format(two="not ok 2 two", top="not ok", end=" # exit status 1")
+BARE = "KTAP version 1\n1..1\nnot ok 1 test -r two # exit status 127\n# end of results\n"
+OOPS = "BUG: kernel NULL pointer dereference\nRIP: 0010:here+0x1/0x2\n---[ end trace 0000000000000000 ]---\n"
+
+
+class Verdicts(unittest.TestCase):
+    def conclude(self, ktap, expect="PASS", console="", status=0, **settings):
+        table = vm.load_table()
+        table["x"] = {"tests": "10 test -r two", "expect": expect, **settings}
+        with tempfile.TemporaryDirectory() as out:
+            pathlib.Path(out, "results.ktap").write_text(ktap, encoding="utf-8")
+            pathlib.Path(out, "console.log").write_text(console, encoding="utf-8")
+            return vm.conclude(table["x"], out, status, 1.0, "key")
+
+    def good(self, *args, **settings):
+        return self.conclude(*args, **settings)["good"]
+
+    def test_passes(self):
+        self.assertTrue(self.good(GOOD))
+        self.assertFalse(self.good(BAD))
+        self.assertFalse(self.good(GOOD, expect="FAIL two"))
+
+    def test_expected_failure(self):
+        """The words of a reason are not those of the command line."""
+        self.assertTrue(self.good(BAD, expect="FAIL two"))
+        self.assertFalse(self.good(BAD, expect="FAIL one"))
+        self.assertFalse(self.good(BARE, expect="FAIL two"))
+        self.assertTrue(self.good(BARE, expect="FAIL exit status 127"))
+
+    def test_expected_failure_with_another_complaint(self):
+        log = "[    1.0] WARNING: CPU: 0 at nowhere\n"
+        self.assertFalse(self.good(BAD, expect="FAIL two", console=log))
+        self.assertTrue(self.good(BAD, expect="FAIL two", console=log, log="1 WARNING: CPU: 0 at nowhere"))
+        self.assertTrue(self.good(GOOD, expect="FAIL kernel log", console=log))
+
+    def test_expected_crash(self):
+        """Its symbol stands in its own trace."""
+        self.assertTrue(self.good("", expect="CRASH here", console=OOPS))
+        self.assertFalse(self.good("", expect="CRASH there", console=OOPS))
+        self.assertFalse(self.good("", expect="CRASH there", console=f"WARNING: there+0x1/0x2\n{OOPS}"))
+        self.assertFalse(self.good("", expect="CRASH there", console=f"{OOPS}there+0x1/0x2\n"))
+
+    def test_end_of_qemu(self):
+        self.assertFalse(self.good(GOOD, status=1))
+        self.assertEqual(self.conclude(GOOD, status=None)["outcome"], "TIMEOUT")
+
+    def test_xfail(self):
+        self.assertFalse(self.good(GOOD.replace("ok 2 two", "ok 2 two # XFAIL known")))
+
+    def test_skip_before_a_case_of_its_name(self):
+        self.assertFalse(self.good(GOOD.replace("ok 1 one", "ok 1 two # SKIP no reason")))
+
+    def test_bad_pud(self):
+        """Addresses do not count when a line is allowed."""
+        log = "mm/x.c:4: bad pud 00000000a130e39e(80000001000002b7)\n"
+        self.assertFalse(self.good(GOOD, console=log))
+        self.assertTrue(self.good(GOOD, console=log, log="1 mm/x.c:4: bad pud"))
+        self.assertFalse(self.good(GOOD, console=log * 2, log="1 mm/x.c:4: bad pud"))
+
+
+if __name__ == "__main__":
+    unittest.main()
