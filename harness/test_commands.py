@@ -4,7 +4,8 @@
 
 "run" is run as it stands, other text instead of it; "dry" stands for what takes
 too long, needs a person, or is run by what runs this; "host" changes the host:
-harness/deb-test does it in a fresh Debian. Without README_RUN=1 nothing is run,
+packages are installed by harness/deb-test in a fresh Debian, a device is taken in
+the tests' VMs; what gives it back is not run. Without README_RUN=1 nothing is run,
 but each make target must exist.
 """
 import os
@@ -42,7 +43,9 @@ HOW = {
     "make rebase-check": "run",
     "make readme": "cp README.md @ && bench/readme build/report/results.json @/README.md @/svg",
     "make series PART=fixes": "run",
-    "git am build/post/*.mbox": "git -C @/tree checkout -q base && "
+    "git mailsplit -oDIR N-PART.cover N-PART.mbox":
+        "mkdir @/mails && git mailsplit -o@/mails build/post/1-fixes.{cover,mbox} && ls @/mails/0002",
+    "git am build/post/*.mbox": "make series && git -C @/tree checkout -q base && "
         "git -C @/tree -c user.name=a -c user.email=a@a am -q $PWD/build/post/*.mbox && git -C @/tree diff --exit-code series",
 }
 
