@@ -51,6 +51,7 @@ class LongRuns(unittest.TestCase):
     def test_counts(self):
         self.assertEqual(long_runs.counts("    # 12 accesses, 3 faults\nok 1 9 faults\n# 4 faults, 2 x\n"),
                          "12 accesses, 7 faults")
+        self.assertEqual(long_runs.counts("# pressure: 60 s, 5 injections\n# pressure: 8 injections\n"), "8 injections")
 
     def test_rows(self):
         """Each upstream row on both kernels, none of make test."""

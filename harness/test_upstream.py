@@ -31,6 +31,10 @@ class Upstream(unittest.TestCase):
     def test_results(self):
         self.assertEqual(upstream.results(KTAP), FOUND)
 
+    def test_measured_numbers(self):
+        self.assertEqual(upstream.results("ok 1 t Extra pages 2 (0.1%), extra thread faults 3.\n"),
+                         {"t Extra pages, extra thread faults.": "PASS"})
+
     def test_same(self):
         self.assertEqual(list(upstream.worse(FOUND, FOUND, ["x"], ["x"])), [])
 
