@@ -4,17 +4,18 @@
 import importlib.machinery
 import pathlib
 import unittest
+import unittest.mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 long_runs = importlib.machinery.SourceFileLoader("long_runs", str(HERE / "long-runs")).load_module()
 
-NOW = "Series 0123456789abcdef, config 0123456789abcdef."
+NOW = "Kernel code 0123456789abcdef, config 0123456789abcdef."
 PAGE = f"""# Results
 {NOW}
 
-| row | kernel | of | outcome | passed | failed | skipped | s | counts |
-|---|---|---|---|---|---|---|---|---|
-| a | series | 01234567 | PASS | 3 | 0 | 0 | 17 | 5 faults |
+| row | kernel | of | series | outcome | passed | failed | skipped | s | counts |
+|---|---|---|---|---|---|---|---|---|---|
+| a | series | 01234567 | 89abcdef | PASS | 3 | 0 | 0 | 17 | 5 faults |
 """
 
 
@@ -32,7 +33,7 @@ class LongRuns(unittest.TestCase):
         self.assertEqual(len(self.check("")), 1)
 
     def test_bad_rows(self):
-        self.assertEqual(self.check(PAGE + "| b | stock | 0 | not run | | | | | |\n"), ["not run: b (stock)"])
+        self.assertEqual(self.check(PAGE + "| b | stock | 0 | - | not run | | | | | |\n"), ["not run: b (stock)"])
         self.assertEqual(self.check(PAGE.replace("PASS", "NOT AS EXPECTED")), ["NOT AS EXPECTED: a (series)"])
 
     def test_other_row(self):
@@ -43,10 +44,28 @@ class LongRuns(unittest.TestCase):
         """What did not run here stays, if it was the same row."""
         table = long_runs.vm.load_table()
         table["x"] = {}
-        line = f"| x | none | {long_runs.identity(table, 'x', 'none')} | PASS | 1 | 0 | 0 | 5 | |"
+        line = f"| x | none | {long_runs.identity(table, 'x', 'none')} | 0 | PASS | 1 | 0 | 0 | 5 | |"
         self.assertEqual(long_runs.line_of(table, "x", "none", [line]), line)
         table["x"]["tests"] = "1 another"
         self.assertIn("not run", long_runs.line_of(table, "x", "none", [line]))
+
+    def test_what_a_row_is_of(self):
+        """A test program changes the rows that run it, and a library all rows; neither is kernel code."""
+        texts, programs = long_runs.diffs()
+        program = next(path for path in programs if path.endswith("/pfnmap_race_test.c"))
+        library = next(path for path, _ in texts if path.endswith("/Makefile.kvm"))
+        kernel = next(path for path, _ in texts if path.startswith("mm/"))
+
+        def now(changed=None):
+            other = [(path, text + b"x" * (path == changed)) for path, text in texts]
+            with unittest.mock.patch.object(long_runs, "diffs", lambda: (other, programs)):
+                table = long_runs.vm.load_table()
+                return [long_runs.state(), *(long_runs.identity(table, name, "series")
+                                             for name in ("soak-race-1", "upstream-kvm-full"))]
+
+        self.assertEqual([a == b for a, b in zip(now(), now(program))], [True, False, True])
+        self.assertEqual([a == b for a, b in zip(now(), now(library))], [True, False, False])
+        self.assertEqual([a == b for a, b in zip(now(), now(kernel))], [False, True, True])
 
     def test_counts(self):
         self.assertEqual(long_runs.counts("    # 12 accesses, 3 faults\nok 1 9 faults\n# 4 faults, 2 x\n"),

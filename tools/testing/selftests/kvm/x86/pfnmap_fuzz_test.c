@@ -302,7 +302,7 @@ static void generate(struct op *op, u64 *rnd)
 	op->off = some_place(rnd, AREA_SIZE);
 	op->len = min_t(u64, some_len(rnd), AREA_SIZE - op->off);
 	op->to = some_place(rnd, op->kind == SET_SLOT ? GPA_SIZE : AREA_SIZE);
-	if (op->kind == MAP_SYSFS)
+	if (op->kind == MAP_SYSFS || op->kind == TRACE)
 		op->len = min_t(u64, op->len, SZ_32M);
 	if (op->kind == SET_SLOT && op->arg % 4)	/* mostly large ones */
 		op->len = AREA_SIZE - op->off;
@@ -387,6 +387,7 @@ static long apply(int arm, const struct op *op)
 	case MAP_BAR:
 		return map(arm, device->fd, bar->info.offset, op);
 	case MAP_SYSFS:
+	case TRACE:		/* which cannot reach what vfio maps */
 		return map(arm, sysfs_fd, 0, op);
 	case UNMAP:
 		return munmap(p, op->len);
@@ -489,9 +490,6 @@ static void do_op(const struct op *op)
 	case FORK:
 		fork_tree(op, op->arg % 3);
 		break;
-	case TRACE:
-		trace_child(op);
-		break;
 	default:
 		for (arm = 0; arm < NR_ARMS; arm++) {
 			if (arm == HUGE && left_out == op->kind)
@@ -505,6 +503,8 @@ static void do_op(const struct op *op)
 		FAIL("%s returned %ld, errno %d, should be %ld, errno %d", kinds[op->kind].name,
 		     ret[HUGE], err[HUGE], ret[SMALL], err[SMALL]);
 	report->done[op->kind] += ret[HUGE] >= 0;
+	if (op->kind == TRACE)
+		trace_child(op);
 	if (op->kind == DIRTY_LOG)
 		check_dirty(op, !ret[HUGE]);
 	if (ret[HUGE] >= 0 && (op->kind == SET_SLOT || op->kind == DELETE_SLOT)) {
@@ -667,7 +667,7 @@ int main(int argc, char *argv[])
 	enough = report->guest > 100 * sequences && report->efault > sequences &&
 		 report->mmio > sequences && report->signals > sequences &&
 		 report->dirty > sequences &&
-		 report->children >= sequences / 2 && report->traced >= sequences / 2 &&
+		 report->children >= sequences / 2 && report->traced > sequences &&
 		 report->levels[1] > sequences && report->levels[2] > sequences;
 	for (i = 0; i < NR_KINDS; i++) {
 		ksft_print_msg("%lu times %s\n", report->done[i], kinds[i].name);
