@@ -57,7 +57,7 @@ class LongRuns(unittest.TestCase):
         kernel = next(path for path, _ in texts if path.startswith("mm/"))
 
         def now(changed=None):
-            other = [(path, text + b"x" * (path == changed)) for path, text in texts]
+            other = [(path, text + b"+x\n" * (path == changed)) for path, text in texts]
             with unittest.mock.patch.object(long_runs, "diffs", lambda: (other, programs)):
                 table = long_runs.vm.load_table()
                 return [long_runs.state(), *(long_runs.identity(table, name, "series")
@@ -66,6 +66,14 @@ class LongRuns(unittest.TestCase):
         self.assertEqual([a == b for a, b in zip(now(), now(program))], [True, False, True])
         self.assertEqual([a == b for a, b in zip(now(), now(library))], [True, False, False])
         self.assertEqual([a == b for a, b in zip(now(), now(kernel))], [False, True, True])
+
+    def test_comments(self):
+        """To mend a comment changes nothing."""
+        for line in "", "/* x */", "/*", " * x", " */", "\t * x", "/** x", "\t/* x":
+            self.assertEqual(long_runs.code(b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n x\n+%s\n" % line.encode()),
+                             b"" if line else b"+\n")
+        for line in "\t*p = 1;", "+x", "--x;", "x; /* y */", "/* x */ y":
+            self.assertEqual(long_runs.code(b"+%s\n" % line.encode()), b"+%s\n" % line.encode())
 
     def test_counts(self):
         self.assertEqual(long_runs.counts("    # 12 accesses, 3 faults\nok 1 9 faults\n# 4 faults, 2 x\n"),
