@@ -13,17 +13,17 @@ help:			## this list
 	@echo
 	@grep -hE '^(measure|test):.*##' Makefile | sed -E 's/:.*##/\t/; s/^/  make /' | expand -t 22
 	@echo
-	@echo "and the parts they are made of:"
+	@echo "Other commands:"
 	@echo
 	@grep -hE '^[a-z-]+:.*##' Makefile | grep -vE '^(measure|test):' | sed -E 's/:.*##/\t/; s/^/  make /' | expand -t 22
 
 measure: kernel tests	## stock beside series: NPT levels, faults, instructions, page tables
 	@harness/measure
 
-test: lint kernel	## everything that can fail, fails here
+test: lint kernel	## lint, tests of the tools, and all tests that take minutes, in VMs
 	@harness/test
 
-measure-full: kernel tests ## the same up to a BAR of 1 TiB, guests with 128 GiB and 1 to 8 devices
+measure-full: kernel tests ## measure, and BARs up to 1 TiB, guests with 128 GiB and 1 to 8 devices
 	@harness/measure full
 
 test-full: test mutations ## make test, other machines, interruptions, every prefix, packages, README
@@ -41,7 +41,7 @@ test-full: test mutations ## make test, other machines, interruptions, every pre
 	@harness/deb-test
 	@README_RUN=1 /usr/bin/python3 -B harness/test_commands.py
 
-long-runs: test-full kcsan soak ## all that takes hours; its results are long-runs.md then
+long-runs: test-full kcsan soak ## run what takes hours, then write long-runs.md
 	@harness/long-runs
 	@harness/long-runs --check
 
@@ -54,7 +54,7 @@ soak: tests		## hours of races under memory pressure, most on the debug kernel
 	@harness/kernel series+debug
 	@harness/vm --resume @soak
 
-mutations: kernel	## the tests fail without the rules that make the lookup valid
+mutations: kernel	## break the series on purpose: its tests must fail
 	@harness/kernel series+debug
 	@harness/tests
 	@harness/mutate
@@ -103,7 +103,7 @@ guests: tests		## passthrough guests under QEMU 7.2 and 10, on both kernels
 	@harness/vm --kernel stock @guest
 	@harness/vm --kernel series @guest
 
-report:			## the table and the page again, from build/report/results.json
+report: setup		## the table and the page again, from build/report/results.json
 	@bench/report --out build/report
 
 readme:			## table and picture of README.md, from build/report/results.json

@@ -426,10 +426,25 @@ static const struct option options[] = {
 	{ }
 };
 
+static void usage(void)
+{
+	size_t i;
+
+	fputs("levels: what is behind the range: --row NAME, or --map", stderr);
+	for (i = 0; i < NR_VIAS; i++)
+		fprintf(stderr, " %s", via_names[i]);
+	fputs(" and\n--bdf ADDRESS of a PCI device, which is taken from its driver; without\n"
+	      "--levels-only its BAR is overwritten. All options:", stderr);
+	for (i = 0; options[i].name; i++)
+		fprintf(stderr, " --%s%s", options[i].name, options[i].has_arg ? "=X" : "");
+	fputs("\n", stderr);
+	exit(KSFT_FAIL);
+}
+
 static struct row parse_options(int argc, char *argv[])
 {
 	struct row row = { .name = "custom", .range.size = SZ_1G };
-	const char *bdf = "0000:00:02.0";
+	const char *bdf = NULL;
 	struct range *r = &row.range;
 	int c, bar = 2;
 
@@ -480,9 +495,11 @@ static struct row parse_options(int argc, char *argv[])
 			opt.no_touch = true;
 			break;
 		default:
-			exit(KSFT_FAIL);
+			usage();
 		}
 	}
+	if (!bdf && r->via != VIA_ANON && r->via != VIA_DEVMEM)
+		usage();
 	r->bdf = bdf;
 	r->bar = bar;
 	return row;

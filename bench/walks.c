@@ -241,7 +241,7 @@ int main(int argc, char *argv[])
 		{ "bar", required_argument, NULL, 'i' },
 		{ }
 	};
-	const char *bdf = "0000:00:02.0";
+	const char *bdf = NULL;
 	bool stock = false;
 	int c, bar = 2;
 
@@ -261,6 +261,7 @@ int main(int argc, char *argv[])
 			exit(KSFT_FAIL);
 		}
 	}
+	TEST_ASSERT(bdf, "--bdf ADDRESS is needed, of a device that the walks may take");
 
 	ksft_print_header();
 	ksft_set_plan(ARRAY_SIZE(rows) * (stock ? 2 : 1));

@@ -61,6 +61,8 @@ class Post(Case):
         shutil.rmtree(self.out)
         self.post('--part', 'kvm')
         self.assertEqual(len(list(self.out.iterdir())), 3)
+        self.post('--part', 'fixes')
+        self.assertEqual(len(list(self.out.iterdir())), 6)
 
     def test_letter(self):
         self.post()
@@ -87,8 +89,10 @@ class Post(Case):
             self.post(fails='part fixes has 2 patches and a posting at most 1')
 
     def test_no_recipients(self):
+        self.post()
         put(self.base, {'scripts/get_maintainer.pl': 'die "no such file\\n";'})
-        self.post(fails='get_maintainer.pl fails for 1-fixes.mbox: no such file')
+        self.post(fails='get_maintainer.pl fails: no such file')
+        self.assertEqual(len(list(self.out.iterdir())), 6)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 
 import importlib.machinery
 import pathlib
+import re
 import tempfile
 import unittest
 
@@ -77,6 +78,33 @@ class Verdicts(unittest.TestCase):
         self.assertFalse(self.good(GOOD, console=log))
         self.assertTrue(self.good(GOOD, console=log, log="1 mm/x.c:4: bad pud"))
         self.assertFalse(self.good(GOOD, console=log * 2, log="1 mm/x.c:4: bad pud"))
+
+
+class Table(unittest.TestCase):
+    """A misspelt word in harness/runs would leave a row out, or a setting unused."""
+    GROUPS = {"test", "harness", "full", "matrix", "mutation", "upstream", "upstream-config", "kcsan", "kcsan-stock",
+              "soak", "measure", "guest", "ept", "measure-full", "guest-full", "boot"}
+
+    def setUp(self):
+        self.text = (HERE / "runs").read_text(encoding="utf-8")
+        self.table = vm.load_table()
+
+    def test_groups(self):
+        patches = (HERE.parent / "series").read_text(encoding="utf-8").split()
+        for name in self.table.sections():
+            for group in self.table[name]["group"].split():
+                with self.subTest(name):
+                    self.assertTrue(group in self.GROUPS or group in patches, f"no group or patch {group}")
+
+    def test_settings(self):
+        """A setting that no other row has is used, by a row that names it."""
+        known = {"kernel", "group", "machine", "cpu", "smp", "memory", "devices", "cmdline", "icount", "timeout",
+                 "require", "tests", "env", "modules", "files", "plugin", "log", "skips", "threads", "hangs", "expect",
+                 "variants", "variant"}
+        for name in self.table.sections():
+            for key in set(self.table[name]) - known:
+                with self.subTest(f"{name}: {key}"):
+                    self.assertRegex(self.text, rf"\$\{{([\w.-]+:)?{re.escape(key)}\}}")
 
 
 if __name__ == "__main__":
