@@ -229,11 +229,16 @@ static long leaves(void)
 	return nr;
 }
 
-static void map_area(struct __test_metadata *_metadata, size_t misalign)
+static void map_untouched(struct __test_metadata *_metadata, size_t misalign)
 {
 	area = mmap_reserve(AREA_SIZE, SZ_1G, misalign);
 	ASSERT_EQ(area, mmap(area, AREA_SIZE, PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_FIXED, bar_fd, bar_offset));
+}
+
+static void map_area(struct __test_metadata *_metadata, size_t misalign)
+{
+	map_untouched(_metadata, misalign);
 	/* Each of these leaves, and none that is smaller or larger. */
 	ASSERT_EQ(leaves(), touch(NULL));
 	ASSERT_EQ(0, touch(NULL));
@@ -457,6 +462,43 @@ TEST_F(huge_leaf, mprotect_whole)
 	check_pages(_metadata, &all, PROT_NONE);
 	op_rw(_metadata, area, AREA_SIZE);
 	ASSERT_EQ(0, touch(NULL));
+	check_pages(_metadata, NULL, 0);
+	unmap_area(_metadata);
+}
+
+static void clear_soft_dirty(struct __test_metadata *_metadata)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY);
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(1, write(fd, "4", 1));
+	close(fd);
+}
+
+static void write_pages(struct __test_metadata *_metadata)
+{
+	for (int i = 0; i < NR_PAGES; i++) {
+		u64 *p = (u64 *)(area + page_off(i));
+
+		WRITE_ONCE(p[1], i);
+		ASSERT_EQ(i, READ_ONCE(p[1]));
+	}
+	ASSERT_EQ(0, touch(NULL));
+}
+
+/*
+ * A VMA of which the soft-dirty bits were cleared maps pages read-only until
+ * they are written to: by the write itself, and by mprotect().
+ */
+TEST_F_TIMEOUT(huge_leaf, soft_dirty, 10)
+{
+	map_untouched(_metadata, variant->misalign);
+	clear_soft_dirty(_metadata);
+	write_pages(_metadata);
+	clear_soft_dirty(_metadata);
+	ASSERT_EQ(0, mprotect(area, AREA_SIZE, PROT_READ));
+	ASSERT_EQ(0, mprotect(area, AREA_SIZE, PROT_READ | PROT_WRITE));
+	write_pages(_metadata);
 	check_pages(_metadata, NULL, 0);
 	unmap_area(_metadata);
 }
