@@ -9,6 +9,8 @@ cache=${XDG_CACHE_HOME:-${HOME:?is not set: set it, or XDG_CACHE_HOME}/.cache}/h
 build=$root/build
 base=$cache/base/$BASE_VERSION
 
+advice="check the network"	# when a download fails
+
 die()
 {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -101,7 +103,7 @@ debian_mirror()
 	# shellcheck disable=SC2016 # apt's variables
 	mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' |
 		awk -F '|' '$1 == "Debian" && $2 == "Debian" { print $3; exit }')
-	[ -n "$mirror" ] || die "apt knows no Debian mirror: run apt-get update, or give KERNEL_TARBALL=path"
+	[ -n "$mirror" ] || die "apt knows no Debian mirror: run apt-get update, $advice"
 	echo "$mirror"
 }
 
@@ -127,5 +129,5 @@ private_apt()
 	export APT_CONFIG=$dir/apt.conf
 	(step "$build/log/apt-lists" "asking the mirror for $*" \
 		apt-get update -o APT::Update::Error-Mode=any) ||
-		die "the mirror does not give $*: check the network, or give KERNEL_TARBALL=path"
+		die "the mirror does not give $*: $advice"
 }

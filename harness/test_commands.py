@@ -37,6 +37,8 @@ HOW = {
     "echo 0000:00:10.0 > /sys/bus/pci/drivers_probe": "host",
     f"make tree-git TREE={TREE}": "make tree-git TREE=@/tree",
     f"make import TREE={TREE}": "make import TREE=@/tree && git diff --exit-code",
+    "harness/kernel series && harness/tests": "run",
+    "harness/vm vfio-huge-leaf": "run",
     "make lint": "dry",
     "make bisect": "dry",
     "make series": "run",
