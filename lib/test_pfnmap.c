@@ -10,6 +10,7 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/sizes.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
@@ -25,6 +26,7 @@ module_param(size, ulong, 0);
 MODULE_PARM_DESC(size, "how many bytes there are");
 
 static atomic_t races;
+static DEFINE_MUTEX(claims);
 
 static bool mapped(struct vm_area_struct *vma, unsigned long addr)
 {
@@ -172,6 +174,7 @@ static long test_pfnmap_ioctl(struct file *file, unsigned int cmd, unsigned long
 
 	if (claim.range.offset > size || claim.range.len > size - claim.range.offset)
 		return -EINVAL;
+	guard(mutex)(&claims);
 	test_pfnmap_disclaim(file);
 	INIT_WORK_ONSTACK(&claim.work, test_pfnmap_claim);
 	schedule_work(&claim.work);

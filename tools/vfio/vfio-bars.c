@@ -114,11 +114,22 @@ static void read_bars(struct device *dev)
 		fclose(f);
 }
 
+/* A file of the same device, for which there is another file descriptor. */
+static bool is_listed(const struct vm *vm, const char *path, const char *file)
+{
+	int i;
+
+	for (i = 0; i < vm->nr_devices; i++)
+		if (!strcmp(vm->devices[i].path, path) && !strcmp(vm->devices[i].file, file))
+			return true;
+	return false;
+}
+
 /* A device that the VMM has open, as the kernel tells in fdinfo. */
 static void add_device(struct vm *vm, const char *fd, const char *link)
 {
 	static const char key[] = "vfio-device-syspath:";
-	char path[512], line[512];
+	char path[512], line[512], *syspath;
 	struct device *dev;
 	FILE *f;
 
@@ -128,8 +139,11 @@ static void add_device(struct vm *vm, const char *fd, const char *link)
 		if (strncmp(line, key, sizeof(key) - 1) || vm->nr_devices == MAX_DEVICES)
 			continue;
 		line[strcspn(line, "\n")] = 0;
+		syspath = line + sizeof(key) - 1 + strspn(line + sizeof(key) - 1, " \t");
+		if (is_listed(vm, syspath, link))
+			continue;
 		dev = &vm->devices[vm->nr_devices++];
-		dev->path = strdup(line + sizeof(key) - 1 + strspn(line + sizeof(key) - 1, " \t"));
+		dev->path = strdup(syspath);
 		dev->file = strdup(link);
 		read_bars(dev);
 	}
@@ -206,12 +220,18 @@ static const struct device *find_device(const struct vm *vm, const char *file, i
 	for (dev = vm->devices; dev < vm->devices + vm->nr_devices; dev++) {
 		if (strcmp(dev->file, file) || dev->size[bar] < end)
 			continue;
+		*unsure |= found != NULL;
 		if (!found || dev->size[bar] < found->size[bar])
 			found = dev;
-		else
-			*unsure = true;
 	}
 	return found;
+}
+
+static unsigned long whole_leaves(const struct mapping *m, unsigned long size)
+{
+	unsigned long first = (m->pa + size - 1) & ~(size - 1), end = (m->pa + m->len) & ~(size - 1);
+
+	return end > first ? (end - first) / size : 0;
 }
 
 /* The largest leaf that this range can have at this distance from the PA. */
@@ -220,9 +240,7 @@ static unsigned long best_leaf(const struct mapping *m, bool aligned_va)
 	unsigned long size = has_1g ? SZ_1G : SZ_2M;
 
 	for (; size > SZ_4K; size = size == SZ_1G ? SZ_2M : SZ_4K) {
-		unsigned long first = (m->pa + size - 1) & ~(size - 1);
-
-		if (first + size > m->pa + m->len)
+		if (!whole_leaves(m, size))
 			continue;
 		if (aligned_va || (m->va - m->pa) % size == 0)
 			return size;
@@ -233,6 +251,9 @@ static unsigned long best_leaf(const struct mapping *m, bool aligned_va)
 static const char *explain(const struct vm *vm, const struct mapping *m, unsigned long could,
 			   unsigned long does)
 {
+	/* Those of the guest's memory count, too: fewer is certain, enough is not. */
+	long count = does == SZ_1G ? vm->n1g : vm->n2m;
+
 	if (could == SZ_4K)
 		return "no whole 2M of the BAR is mapped: there is no larger page to have";
 	if (!vm->thp)
@@ -241,8 +262,9 @@ static const char *explain(const struct vm *vm, const struct mapping *m, unsigne
 		return "not congruent to the BAR: a VMM or a kernel that aligns it is needed";
 	if (m->sysfs)
 		return "the address is right; if the kernel maps it by 4K all the same is unknown";
-	if (vm->n1g >= 0 && does == SZ_1G && (unsigned long)vm->n1g < m->len / SZ_1G)
-		return "right, but KVM uses less: not all touched, dirty logging, slot misaligned?";
+	if (count >= 0 && (unsigned long)count < whole_leaves(m, does))
+		return "right, but KVM uses less: not all touched, dirty logging, slot misaligned, "
+		       "MADV_NOHUGEPAGE?";
 	return "nothing stands in the way";
 }
 

@@ -44,6 +44,7 @@
 #define NR_CHUNKS	(BANK_SIZE / CHUNK_SIZE)
 #define NR_MUTATORS	2
 #define NO_SLOT		0xbad		/* what the guest reads without a memslot */
+#define WRONG		255		/* exit status of a child */
 
 #define NUMBER(bank, off) (0x5a5a000000000000ull + (bank) * BANK_SIZE + (off))
 
@@ -116,7 +117,7 @@ static char *area, *scratch;
 static int memfd;
 static u64 seed;
 static bool stop, failing;
-static u64 nr_efault, nr_mmio, nr_enomem;
+static u64 nr_efault, nr_mmio, nr_enomem, nr_words;
 
 /* What the threads did, by kind */
 enum { REMAP, OVERMAP, PROTECT, MOVE, FORK, TOGGLE, SLOT_MOVE, SLOT_DELETE, DIRTY_LOG, NR_KINDS };
@@ -290,11 +291,14 @@ static void *mutator_thread(void *arg)
 	return NULL;
 }
 
-/* What a child finds in its copy of the mapping, without a fault if there is nothing. */
-static bool child_reads_right(u64 rnd)
+/*
+ * What a child finds in its copy of the mapping, without a fault if there is
+ * nothing: how many words, or WRONG.
+ */
+static int child_reads(u64 rnd)
 {
+	int i, words = 0;
 	u64 off, value;
-	int i;
 
 	for (i = 0; i < 64; i++) {
 		off = next_random(&rnd) % NR_CHUNKS * CHUNK_SIZE + places[i % ARRAY_SIZE(places)];
@@ -302,9 +306,10 @@ static bool child_reads_right(u64 rnd)
 			continue;
 		if (pread(memfd, &value, sizeof(value), 0) != sizeof(value) ||
 		    (value != NUMBER(0, off) && value != NUMBER(1, off)))
-			return false;
+			return WRONG;
+		words++;
 	}
-	return true;
+	return words;
 }
 
 static void fork_child(u64 rnd)
@@ -315,10 +320,11 @@ static void fork_child(u64 rnd)
 	let_me_fail(true);
 	MUST((pid = fork()) >= 0, "fork");
 	if (!pid)
-		_exit(child_reads_right(rnd) ? 0 : 1);
+		_exit(child_reads(rnd));
 	let_me_fail(false);
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status),
-		    "The child read another page");
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+		    WEXITSTATUS(status) != WRONG, "The child read another page");
+	nr_words += WEXITSTATUS(status);
 }
 
 static void set_slot(u64 gpa, u64 size, u32 flags)
@@ -424,7 +430,7 @@ static bool enough(const struct counts *c, u64 faults)
 		if (READ_ONCE(count[i]) < 1 + faults / 10000)
 			return false;
 	return c->faults >= faults && c->stable >= faults && c->retries >= faults / 100 &&
-	       c->splits >= faults / 500 && nr_efault && nr_mmio &&
+	       c->splits >= faults / 500 && nr_efault && nr_mmio && READ_ONCE(nr_words) &&
 	       (!failing || nr_enomem >= faults / 1000);
 }
 
@@ -457,6 +463,7 @@ static void race(u64 faults, u64 seconds, u64 at_least)
 		       c.done, c.stable, c.faults, c.retries, c.splits);
 	ksft_print_msg("%lu failed, %lu without memslot, %lu for lack of memory\n",
 		       nr_efault, nr_mmio, nr_enomem);
+	ksft_print_msg("%lu words read by children\n", nr_words);
 	for (i = 0; i < NR_KINDS; i++)
 		ksft_print_msg("%lu times %s\n", count[i], kind_names[i]);
 	ksft_test_result_pass("each page read was the one that was mapped\n");
