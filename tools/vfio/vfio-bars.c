@@ -220,7 +220,7 @@ static const struct device *find_device(const struct vm *vm, const char *file, i
 	for (dev = vm->devices; dev < vm->devices + vm->nr_devices; dev++) {
 		if (strcmp(dev->file, file) || dev->size[bar] < end)
 			continue;
-		*unsure |= found != NULL;
+		*unsure |= !!found;
 		if (!found || dev->size[bar] < found->size[bar])
 			found = dev;
 	}
@@ -229,7 +229,8 @@ static const struct device *find_device(const struct vm *vm, const char *file, i
 
 static unsigned long whole_leaves(const struct mapping *m, unsigned long size)
 {
-	unsigned long first = (m->pa + size - 1) & ~(size - 1), end = (m->pa + m->len) & ~(size - 1);
+	unsigned long first = (m->pa + size - 1) & ~(size - 1);
+	unsigned long end = (m->pa + m->len) & ~(size - 1);
 
 	return end > first ? (end - first) / size : 0;
 }
@@ -263,8 +264,7 @@ static const char *explain(const struct vm *vm, const struct mapping *m, unsigne
 	if (m->sysfs)
 		return "the address is right; if the kernel maps it by 4K all the same is unknown";
 	if (count >= 0 && (unsigned long)count < whole_leaves(m, does))
-		return "right, but KVM uses less: not all touched, dirty logging, slot misaligned, "
-		       "MADV_NOHUGEPAGE?";
+		return "right, but KVM uses less: untouched, dirty logging, slot, MADV_NOHUGEPAGE?";
 	return "nothing stands in the way";
 }
 

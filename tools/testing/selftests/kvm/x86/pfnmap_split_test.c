@@ -186,7 +186,7 @@ static void many(const struct kind *k, int accesses)
 	}
 	splits = get_vmstat(split) - splits;
 	ksft_print_msg("%s: %d accesses, %lu splits, %u raced\n", k->name, i, splits, raced);
-	TEST_ASSERT(splits >= i && (!good || 2 * raced >= i), "Too few accesses raced with a split");
+	TEST_ASSERT(splits >= i && (!good || 2 * raced >= i), "Too few raced with a split");
 	ksft_test_result(good, "%s\n", k->name);
 	kvm_vm_free(vm);
 	munmap(area, k->leaf);
