@@ -206,6 +206,12 @@ class Export(Case):
         put(self.root, {name: (self.root / name).read_text().replace('Indented', 'Reworded')})
         self.assertEqual(hashes(), before)
 
+    def test_files(self):
+        self.start()
+        each = [self.run_tool('files', '--patch', str(n)).split() for n in range(1, 5)]
+        self.assertTrue(all(each) and TEST in sum(each, []))
+        self.assertEqual(self.run_tool('files').split(), sorted({*sum(each, [])}))
+
     def test_git_refuses(self):
         self.start()
         self.run_tool('git', self.dev, fails='has a .git')
