@@ -54,18 +54,20 @@ class LongRuns(unittest.TestCase):
         texts, programs = long_runs.diffs()
         program = next(path for path in programs if path.endswith("/pfnmap_race_test.c"))
         library = next(path for path, _ in texts if path.endswith("/Makefile.kvm"))
-        kernel = next(path for path, _ in texts if path.startswith("mm/"))
+        kernel = next(path for path, _ in texts if path.startswith("mm/") and path not in programs)
+        kunit = next(path for path in programs if path.endswith("/user_leaf_kunit.c"))
 
         def now(changed=None):
             other = [(path, text + b"+x\n" * (path == changed)) for path, text in texts]
             with unittest.mock.patch.object(long_runs, "diffs", lambda: (other, programs)):
                 table = long_runs.vm.load_table()
                 return [long_runs.state(), *(long_runs.identity(table, name, "series")
-                                             for name in ("soak-race-1", "upstream-kvm-full"))]
+                                             for name in ("soak-race-1", "upstream-kvm-full", "kcsan-walk"))]
 
-        self.assertEqual([a == b for a, b in zip(now(), now(program))], [True, False, True])
-        self.assertEqual([a == b for a, b in zip(now(), now(library))], [True, False, False])
-        self.assertEqual([a == b for a, b in zip(now(), now(kernel))], [False, True, True])
+        self.assertEqual([a == b for a, b in zip(now(), now(program))], [True, False, True, True])
+        self.assertEqual([a == b for a, b in zip(now(), now(library))], [True, False, False, False])
+        self.assertEqual([a == b for a, b in zip(now(), now(kernel))], [False, True, True, True])
+        self.assertEqual([a == b for a, b in zip(now(), now(kunit))], [True, True, True, False])
 
     def test_comments(self):
         """To mend a comment changes nothing."""
