@@ -196,6 +196,7 @@ static void *vcpu_thread(void *arg)
 		memcpy(run->mmio.data, &value, sizeof(value));
 		__sync_fetch_and_add(&nr_mmio, 1);
 	}
+	let_me_fail(false);
 	if (get_ucall(vcpu, &uc) == UCALL_ABORT)
 		REPORT_GUEST_ASSERT(uc);
 	if (uc.cmd != UCALL_DONE)
