@@ -177,8 +177,11 @@ static void *vcpu_thread(void *arg)
 		if (r && errno == EINTR)
 			continue;
 		if (r) {
-			/* No memory for a host page table is EFAULT, too. */
-			tries = a->done == done ? tries + 1 : 0;
+			/*
+			 * No memory for a host page table is EFAULT, too. As long
+			 * as the mapping changes, failures say nothing.
+			 */
+			tries = a->done == done && !changing(a) ? tries + 1 : 0;
 			done = a->done;
 			if (failing && tries < 100 && (errno == EFAULT || errno == ENOMEM)) {
 				__sync_fetch_and_add(&nr_enomem, errno == ENOMEM);
