@@ -18,9 +18,8 @@
 #include <asm/memtype.h>
 #include <asm/set_memory.h>
 
-/* Neither RAM nor a device. */
-#define NOTHING		(1UL << 39)
-#define NOTHING_2M	(NOTHING + PMD_SIZE)
+/* Neither RAM nor a device: the middle of what the CPU can address. */
+static phys_addr_t nothing;
 
 /* What there is one of at a time: a leaf at the start of a mapping. */
 static unsigned long leaf_pfn;
@@ -81,7 +80,9 @@ static void map_leaf(struct kunit *test, phys_addr_t phys)
 	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(leaf_addr));
 	leaf_addr = ALIGN(leaf_addr, PUD_SIZE);
 
-	file = anon_inode_getfile("[pfnmap_leaf]", &leaf_fops, NULL, O_RDWR);
+	/* With an inode of its own, whose mappings can be zapped */
+	file = anon_inode_create_getfile("[pfnmap_leaf]", &leaf_fops, NULL,
+					 O_RDWR, NULL);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	KUNIT_ASSERT_EQ(test, leaf_addr,
 			vm_mmap(file, leaf_addr, PUD_SIZE, PROT_READ | PROT_WRITE,
@@ -187,20 +188,37 @@ static void check_leaf(struct kunit *test, phys_addr_t phys, unsigned long size,
 	unmap_leaf(test);
 }
 
+static void unmap_io(void *io)
+{
+	iounmap((void __iomem *)io);
+}
+
+/* Give a range a type for as long as it is mapped, with unmap_io(). */
+static void *map_io(struct kunit *test, void __iomem *io)
+{
+	KUNIT_ASSERT_NOT_NULL(test, io);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unmap_io, (void *)io));
+	return (void *)io;
+}
+
 static void check_mmio(struct kunit *test, unsigned long size)
 {
-	const phys_addr_t phys = size == PUD_SIZE ? NOTHING : NOTHING_2M;
-	void __iomem *io;
+	const phys_addr_t phys = size == PUD_SIZE ? nothing : nothing + PMD_SIZE;
+	void *io;
 
 	check_leaf(test, phys, size, _PAGE_CACHE_MODE_UC_MINUS);
-	io = ioremap_wc(phys, size);
-	KUNIT_ASSERT_NOT_NULL(test, io);
+	io = map_io(test, ioremap_wc(phys, size));
 	check_leaf(test, phys, size, _PAGE_CACHE_MODE_WC);
-	iounmap(io);
-	io = ioremap_wt(phys, size);
-	KUNIT_ASSERT_NOT_NULL(test, io);
+	kunit_release_action(test, unmap_io, io);
+	io = map_io(test, ioremap_wt(phys, size));
 	check_leaf(test, phys, size, _PAGE_CACHE_MODE_WT);
-	iounmap(io);
+	kunit_release_action(test, unmap_io, io);
+}
+
+static void needs_pud_leaves(struct kunit *test)
+{
+	if (!boot_cpu_has(X86_FEATURE_GBPAGES))
+		kunit_skip(test, "no PUD leaves on this CPU");
 }
 
 static void pfnmap_leaf_mmio_2m(struct kunit *test)
@@ -210,6 +228,7 @@ static void pfnmap_leaf_mmio_2m(struct kunit *test)
 
 static void pfnmap_leaf_mmio_1g(struct kunit *test)
 {
+	needs_pud_leaves(test);
 	check_mmio(test, PUD_SIZE);
 }
 
@@ -230,21 +249,18 @@ static void pfnmap_leaf_ram(struct kunit *test)
 /* One leaf has one memory type, so what is mixed is mapped smaller. */
 static void pfnmap_leaf_mixed(struct kunit *test)
 {
-	void __iomem *io = ioremap_wc(NOTHING + SZ_512M, PAGE_SIZE);
+	void *io = map_io(test, ioremap_wc(nothing + SZ_512M, PAGE_SIZE));
 
-	KUNIT_ASSERT_NOT_NULL(test, io);
-	check_leaf(test, NOTHING, PMD_SIZE, _PAGE_CACHE_MODE_UC_MINUS);
-	iounmap(io);
-	io = ioremap_wc(NOTHING, SZ_512M);
-	KUNIT_ASSERT_NOT_NULL(test, io);
-	check_leaf(test, NOTHING, PMD_SIZE, _PAGE_CACHE_MODE_WC);
-	iounmap(io);
-	io = ioremap_wc(NOTHING_2M + SZ_1M, PAGE_SIZE);
-	KUNIT_ASSERT_NOT_NULL(test, io);
-	map_leaf(test, NOTHING_2M);
+	check_leaf(test, nothing, PMD_SIZE, _PAGE_CACHE_MODE_UC_MINUS);
+	kunit_release_action(test, unmap_io, io);
+	io = map_io(test, ioremap_wc(nothing, SZ_512M));
+	check_leaf(test, nothing, PMD_SIZE, _PAGE_CACHE_MODE_WC);
+	kunit_release_action(test, unmap_io, io);
+	io = map_io(test, ioremap_wc(nothing + PMD_SIZE + SZ_1M, PAGE_SIZE));
+	map_leaf(test, nothing + PMD_SIZE);
 	KUNIT_EXPECT_EQ(test, PAGE_SIZE, leaf_size());
 	unmap_leaf(test);
-	iounmap(io);
+	kunit_release_action(test, unmap_io, io);
 }
 
 /* The first gigabyte of a PC is RAM, and a hole. */
@@ -270,7 +286,7 @@ static void pfnmap_leaf_not_accessible(struct kunit *test)
 	spinlock_t *ptl;
 	pud_t pud;
 
-	map_leaf(test, NOTHING_2M);
+	map_leaf(test, nothing + PMD_SIZE);
 	KUNIT_ASSERT_EQ(test, PMD_SIZE, leaf_size());
 	ptl = pmd_lock(current->mm, leaf_pmdp());
 	set_pmd(leaf_pmdp(), pmd_modify(*leaf_pmdp(), PAGE_NONE));
@@ -278,7 +294,8 @@ static void pfnmap_leaf_not_accessible(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, follow(&args));
 	unmap_leaf(test);
 
-	map_leaf(test, NOTHING);
+	needs_pud_leaves(test);
+	map_leaf(test, nothing);
 	KUNIT_ASSERT_EQ(test, PUD_SIZE, leaf_size());
 	pud = *leaf_pudp();
 	set_leaf_pud(pud_modify(pud, PAGE_NONE));
@@ -374,7 +391,8 @@ static void pfnmap_leaf_zap_and_fault(struct kunit *test)
 
 	if (num_online_cpus() < 2)
 		kunit_skip(test, "it takes two CPUs");
-	map_leaf(test, NOTHING);
+	needs_pud_leaves(test);
+	map_leaf(test, nothing);
 	KUNIT_ASSERT_EQ(test, PUD_SIZE, leaf_size());
 	memset(&race, 0, sizeof(race));
 	race.mm = current->mm;
@@ -410,13 +428,27 @@ static void pfnmap_leaf_zap_and_fault(struct kunit *test)
  */
 static void pfnmap_leaf_page_table_check(struct kunit *test)
 {
-	struct page *page = alloc_pages(GFP_KERNEL, PMD_ORDER);
+	struct page *page;
 
+	if (!IS_ENABLED(CONFIG_PAGE_TABLE_CHECK))
+		kunit_skip(test, "no PAGE_TABLE_CHECK");
+	page = alloc_pages(GFP_KERNEL, PMD_ORDER);
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	map_leaf(test, page_to_phys(page));
 	KUNIT_EXPECT_EQ(test, PMD_SIZE, leaf_size());
 	__free_pages(page, PMD_ORDER);
 	unmap_leaf(test);
+}
+
+static int pfnmap_leaf_init(struct kunit *test)
+{
+	nothing = 1UL << (boot_cpu_data.x86_phys_bits - 1);
+	if (!pat_enabled())
+		kunit_skip(test, "no PAT");
+	if (region_intersects(nothing, PUD_SIZE, IORESOURCE_SYSTEM_RAM,
+			      IORES_DESC_NONE) != REGION_DISJOINT)
+		kunit_skip(test, "RAM at %pa", &nothing);
+	return 0;
 }
 
 static struct kunit_case pfnmap_leaf_test_cases[] = {
@@ -433,6 +465,7 @@ static struct kunit_case pfnmap_leaf_test_cases[] = {
 
 static struct kunit_suite pfnmap_leaf_test_suite = {
 	.name = "pfnmap_leaf",
+	.init = pfnmap_leaf_init,
 	.test_cases = pfnmap_leaf_test_cases,
 };
 

@@ -44,7 +44,10 @@ static vm_fault_t leaf_huge_fault(struct vm_fault *vmf, unsigned int order)
 
 static vm_fault_t leaf_fault(struct vm_fault *vmf)
 {
-	return leaf_huge_fault(vmf, 0);
+	struct leaf_file *lf = vmf->vma->vm_private_data;
+
+	/* There is no leaf of the size that is wanted. */
+	return lf->order ? VM_FAULT_SIGBUS : leaf_huge_fault(vmf, 0);
 }
 
 static const struct vm_operations_struct leaf_vm_ops = {
@@ -94,6 +97,19 @@ static unsigned long leaf_map(struct kunit *test, struct leaf_file *lf,
 	KUNIT_ASSERT_EQ(test, addr, vm_mmap(file, addr, 2 * PUD_SIZE, prot,
 					    flags | MAP_FIXED, 0));
 	return addr;
+}
+
+static void leaf_set_flags(struct kunit *test, unsigned long addr,
+			   vm_flags_t flags)
+{
+	struct vm_area_struct *vma;
+
+	mmap_write_lock(current->mm);
+	vma = vma_lookup(current->mm, addr);
+	if (vma)
+		vm_flags_set(vma, flags);
+	mmap_write_unlock(current->mm);
+	KUNIT_ASSERT_NOT_NULL(test, vma);
 }
 
 static void leaf_touch(struct kunit *test, unsigned long addr, bool write)
@@ -293,6 +309,8 @@ static void user_leaf_raw_pmd(struct kunit *test)
 #ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
 static void user_leaf_raw_pud(struct kunit *test)
 {
+	if (!has_transparent_pud_hugepage())
+		kunit_skip(test, "no PUD leaves on this CPU");
 	leaf_raw_test(test, PUD_ORDER, PGTABLE_LEVEL_PUD);
 }
 #endif
@@ -320,6 +338,8 @@ static void user_leaf_invalidate(struct kunit *test)
 #ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
 	pud_t pud;
 
+	if (!has_transparent_pud_hugepage())
+		return;
 	lf.order = PUD_ORDER;
 	addr = leaf_map(test, &lf, PROT_READ | PROT_WRITE);
 	leaf_touch(test, addr, true);
@@ -364,6 +384,8 @@ static void user_leaf_page_pte(struct kunit *test)
 {
 	unsigned long addr = leaf_map(test, NULL, PROT_READ | PROT_WRITE);
 
+	leaf_set_flags(test, addr, VM_NOHUGEPAGE);
+
 	/* The zero page is special. */
 	leaf_touch(test, addr, false);
 	expect_miss(test, addr, -EACCES, PGTABLE_LEVEL_PTE);
@@ -382,17 +404,13 @@ static void user_leaf_page_pmd(struct kunit *test)
 {
 	unsigned long addr = leaf_map(test, NULL, PROT_READ | PROT_WRITE);
 	unsigned long off = PMD_SIZE + 5 * PAGE_SIZE;
-	struct vm_area_struct *vma;
 
-	mmap_write_lock(current->mm);
-	vma = vma_lookup(current->mm, addr);
-	if (vma)
-		vm_flags_set(vma, VM_HUGEPAGE);
-	mmap_write_unlock(current->mm);
-	KUNIT_ASSERT_NOT_NULL(test, vma);
+	leaf_set_flags(test, addr, VM_HUGEPAGE);
 
 	/* The huge zero folio is special. */
 	leaf_touch(test, addr, false);
+	if (user_leaf_level(addr) != PGTABLE_LEVEL_PMD)
+		kunit_skip(test, "no huge pages in /sys/kernel/mm/transparent_hugepage");
 	expect_miss(test, addr, -EACCES, PGTABLE_LEVEL_PMD);
 
 	leaf_touch(test, addr + off, true);

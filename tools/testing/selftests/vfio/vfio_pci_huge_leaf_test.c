@@ -492,6 +492,9 @@ static void write_pages(struct __test_metadata *_metadata)
  */
 TEST_F_TIMEOUT(huge_leaf, soft_dirty, 10)
 {
+	if (!in_file("/proc/self/smaps", " sd"))
+		SKIP(return, "No soft-dirty bits");
+
 	map_untouched(_metadata, variant->misalign);
 	clear_soft_dirty(_metadata);
 	write_pages(_metadata);

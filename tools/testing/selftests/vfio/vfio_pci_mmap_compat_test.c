@@ -102,6 +102,7 @@ FIXTURE_SETUP(mmap_compat)
 	char line[100], *rest;
 	bool found = false;
 	FILE *f;
+	void *p;
 
 	snprintf(line, sizeof(line), "/sys/bus/pci/devices/%s/resource", device_bdf);
 	f = fopen(line, "r");
@@ -118,6 +119,12 @@ FIXTURE_SETUP(mmap_compat)
 
 	self->fd = variant->open();
 	ASSERT_GE(self->fd, 0);
+
+	p = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, self->fd, bar_offset);
+	if (p == MAP_FAILED && variant->open != open_vfio)
+		SKIP(return, "A driver has the BAR for itself (IO_STRICT_DEVMEM)");
+	ASSERT_NE(p, MAP_FAILED);
+	ASSERT_EQ(0, munmap(p, SZ_4K));
 }
 
 FIXTURE_TEARDOWN(mmap_compat)
