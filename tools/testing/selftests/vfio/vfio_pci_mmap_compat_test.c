@@ -76,6 +76,14 @@ static int open_devmem(void)
 	return open("/dev/mem", O_RDWR | O_SYNC);
 }
 
+#define NOWHERE		((unsigned long)MAP_FAILED)
+
+static unsigned long map(int fd, size_t len)
+{
+	return (unsigned long)mmap(NULL, len, PROT_READ | PROT_WRITE,
+				   MAP_SHARED, fd, bar_offset);
+}
+
 FIXTURE(mmap_compat) {
 	int fd;
 };
@@ -101,8 +109,8 @@ FIXTURE_SETUP(mmap_compat)
 	unsigned long long end;
 	char line[100], *rest;
 	bool found = false;
+	unsigned long p;
 	FILE *f;
-	void *p;
 
 	snprintf(line, sizeof(line), "/sys/bus/pci/devices/%s/resource", device_bdf);
 	f = fopen(line, "r");
@@ -120,22 +128,16 @@ FIXTURE_SETUP(mmap_compat)
 	self->fd = variant->open();
 	ASSERT_GE(self->fd, 0);
 
-	p = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, self->fd, bar_offset);
-	if (p == MAP_FAILED && variant->open != open_vfio)
+	p = map(self->fd, SZ_4K);
+	if (p == NOWHERE && variant->open != open_vfio)
 		SKIP(return, "A driver has the BAR for itself (IO_STRICT_DEVMEM)");
-	ASSERT_NE(p, MAP_FAILED);
-	ASSERT_EQ(0, munmap(p, SZ_4K));
+	ASSERT_NE(p, NOWHERE);
+	ASSERT_EQ(0, munmap((void *)p, SZ_4K));
 }
 
 FIXTURE_TEARDOWN(mmap_compat)
 {
 	close(self->fd);
-}
-
-static unsigned long map(int fd, size_t len)
-{
-	return (unsigned long)mmap(NULL, len, PROT_READ | PROT_WRITE,
-				   MAP_SHARED, fd, bar_offset);
 }
 
 /* Two mappings lie where memory would lie, one beneath the other. */
