@@ -80,6 +80,30 @@ class Verdicts(unittest.TestCase):
         self.assertFalse(self.good(GOOD, console=log * 2, log="1 mm/x.c:4: bad pud"))
 
 
+class Hangs(unittest.TestCase):
+    """What QEMU's monitor says of a CPU that should have been woken."""
+    REGISTERS = "RIP=ffffffff81000000 RFL=00000{flags:03x} [---] CPL=0 II=0 A20=1 SMM=0 HLT={halted}\n"
+    LAPIC = "ISR\t (none)\nIRR\t {irr}\n\nAPR 0x00 TPR 0x00 DFR 0x0f LDR 0x00 PPR 0x{ppr:02x}\n"
+
+    def kept(self, halted=1, flags=0x246, irr="49 236(level) ", ppr=0):
+        return vm.kept(self.REGISTERS.format(halted=halted, flags=flags), self.LAPIC.format(irr=irr, ppr=ppr))
+
+    def test_kept(self):
+        self.assertEqual(self.kept(), 236)
+        for other in {"halted": 0}, {"flags": 0x46}, {"irr": "(none)"}, {"ppr": 0xe0}:
+            with self.subTest(other):
+                self.assertIsNone(self.kept(**other))
+
+    def test_machine(self):
+        """A machine that hangs and has lost nothing, and one that ends."""
+        machine = "qemu-system-x86_64 -nodefaults -display none -accel tcg -smp 2 -m 16M".split()
+        with tempfile.TemporaryDirectory() as out:
+            self.assertEqual(vm.run_machine(machine, 2, f"{out}/log"), (None, []))
+            self.assertIn("CPU 1\n", pathlib.Path(out, "log").read_text(encoding="utf-8"))
+            self.assertEqual(vm.run_machine(machine + ["-no-such-option"], 2, f"{out}/log"), (1, []))
+            self.assertEqual(vm.run_machine(["sleep", "9"], 0.1, f"{out}/log"), (None, []))
+
+
 class Table(unittest.TestCase):
     """A misspelt word in harness/runs would leave a row out, or a setting unused."""
     GROUPS = {"test", "harness", "full", "matrix", "mutation", "upstream", "upstream-config", "kcsan", "kcsan-stock",
