@@ -30,10 +30,9 @@ test-full: test mutations ## make test, other machines, interruptions, every pre
 	@harness/kernel stock+ptcheck
 	@harness/tests
 	@harness/vm --resume @matrix @full
-	@harness/upstream
 	@harness/kernel stock+upstream
 	@harness/kernel series+upstream
-	@harness/upstream --fragment upstream
+	@harness/upstream
 	@harness/interrupt
 	@harness/bisect
 	@harness/cross

@@ -106,7 +106,7 @@ class Hangs(unittest.TestCase):
 
 class Table(unittest.TestCase):
     """A misspelt word in harness/runs would leave a row out, or a setting unused."""
-    GROUPS = {"test", "harness", "full", "matrix", "mutation", "upstream", "upstream-config", "kcsan", "kcsan-stock",
+    GROUPS = {"test", "harness", "full", "matrix", "mutation", "upstream", "kcsan", "kcsan-stock",
               "soak", "measure", "guest", "ept", "measure-full", "guest-full", "boot"}
 
     def setUp(self):

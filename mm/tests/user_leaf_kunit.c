@@ -309,7 +309,7 @@ static void user_leaf_raw_pmd(struct kunit *test)
 #ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
 static void user_leaf_raw_pud(struct kunit *test)
 {
-	if (!has_transparent_pud_hugepage())
+	if (!pfnmap_leaf_allowed(RAW_PFN, PUD_SIZE))
 		kunit_skip(test, "no PUD leaves on this CPU");
 	leaf_raw_test(test, PUD_ORDER, PGTABLE_LEVEL_PUD);
 }
@@ -338,7 +338,7 @@ static void user_leaf_invalidate(struct kunit *test)
 #ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
 	pud_t pud;
 
-	if (!has_transparent_pud_hugepage())
+	if (!pfnmap_leaf_allowed(RAW_PFN, PUD_SIZE))
 		return;
 	lf.order = PUD_ORDER;
 	addr = leaf_map(test, &lf, PROT_READ | PROT_WRITE);

@@ -108,7 +108,8 @@ static void read_bars(struct device *dev)
 	for (i = 0; f && i < NR_BARS; i++) {
 		if (fscanf(f, "%lx %lx %lx", &dev->start[i], &end, &flags) != 3)
 			break;
-		dev->size[i] = dev->start[i] ? end - dev->start[i] + 1 : 0;
+		/* A smaller one is mapped by a whole page. */
+		dev->size[i] = dev->start[i] ? (end - dev->start[i] + SZ_4K) & ~(SZ_4K - 1) : 0;
 	}
 	if (f)
 		fclose(f);
