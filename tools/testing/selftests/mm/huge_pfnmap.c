@@ -296,7 +296,9 @@ FIXTURE_SETUP(huge_pfnmap)
 
 	if (!variant->skew && !has_1g())
 		SKIP(return, "no leaves of 1G on this CPU");
-	/* The page tables of a thread's stack, which stays. */
+	/* The page tables that code and data need, and a thread's stack, which stays. */
+	ASSERT_EQ(mlockall(MCL_CURRENT), 0);
+	ASSERT_EQ(munlockall(), 0);
 	ASSERT_EQ(pthread_create(&self->thread, NULL, first_thread, self->pages), 0);
 	ASSERT_EQ(pthread_join(self->thread, NULL), 0);
 
