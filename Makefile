@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help test measure test-full long-runs soak kcsan mutations measure-full kernel tests lint series guests boot-guest \
 	deb docs rebase-check tree-git import bisect cross report readme setup clean
 MAKEFLAGS += --no-print-directory
@@ -70,10 +71,12 @@ lint: setup		## checkpatch, shellcheck, round trip of the series
 
 series: setup		## ready to post, for git am: build/post/N-PART.mbox (PART=fixes for one)
 	@harness/long-runs --check || :	# to remind whoever posts
+	@grep -q "series $$(harness/series prefixes | awk 'END { print $$2 }')," README.md || \
+		echo "README.md: its table is of another series: make measure readme"
 	@harness/post --base "$$(harness/base)" $(if $(PART),--part $(PART)) -o build/post
 
 deb: setup		## Debian packages for a host: CONFIG_FROM=/boot/config-...
-	@CONFIG_FROM="$(CONFIG_FROM)" harness/deb
+	@harness/deb
 
 docs: setup		## the pages in Documentation/, in build/docs; warnings are errors
 	@harness/docs
@@ -111,5 +114,5 @@ readme:			## table and picture of README.md, from build/report/results.json
 setup:			## install the Debian packages that are missing
 	@harness/setup
 
-clean:			## remove build/; the base source and ccache stay in the cache
-	rm -rf build
+clean:			## remove build/ but for build/tree-git; the base source and ccache stay in the cache
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name tree-git -exec rm -rf {} +

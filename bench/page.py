@@ -131,7 +131,7 @@ def gnuplot(width, height, script):
     return re.sub(r"(url\(#|href=['\"]#)", rf"\g<1>{tag}", svg)
 
 
-def stacked(bars, colours, ylabel, width=1000, extra=""):
+def stacked(bars, colours, ylabel, extra=""):
     """Two bars (stock, series) for each group; bars: [(group, [values], [values], label, label)]."""
     boxes, numbers, tics, names = {name: [] for name in colours}, [], [], []
     for i, (name, stock, series, *texts) in enumerate(bars):
@@ -146,7 +146,7 @@ def stacked(bars, colours, ylabel, width=1000, extra=""):
     data = "".join(f"$b{n} << EOD\n" + "\n".join(boxes[c]) + "\nEOD\n" for n, c in enumerate(colours))
     plots = ", ".join(f'$b{n} using 1:2:3:4:5:6 with boxxyerror fc rgb "{c}" fs solid 0.9 noborder '
                       f'title "{colours[c]}"' for n, c in enumerate(colours))
-    return gnuplot(width, 380, data + "$n << EOD\n" + "\n".join(numbers) + "\nEOD\n" + f'''
+    return gnuplot(1000, 380, data + "$n << EOD\n" + "\n".join(numbers) + "\nEOD\n" + f'''
 set key outside top center horizontal reverse Left samplen 1.5
 set xtics ({", ".join(tics)}) scale 0 rotate by 90 right font ",10"
 {chr(10).join(names)}
@@ -234,8 +234,8 @@ def per_fault(results, row, which):
     return dict(sorted(by.items(), key=lambda item: -max(item[1].values())))
 
 
-def chart_breakdown(results, row, which, top=16):
-    functions = list(per_fault(results, row, which).items())[:top]
+def chart_breakdown(results, row, which):
+    functions = list(per_fault(results, row, which).items())[:16]
     if not functions:
         return ""
     data, tics = {"stock": [], "series": []}, []

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# Sourced by the harness scripts: places, messages, long steps.
+# Sourced by the harness scripts: places, messages, long steps, kernel trees, apt.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=base.mk
@@ -70,7 +70,8 @@ step()
 base_id()
 {
 	cat "$root/base.mk"
-	[ -z "${KERNEL_TARBALL:-}" ] || sha256sum <"$KERNEL_TARBALL"
+	[ -z "${KERNEL_TARBALL:-}" ] || sha256sum <"$KERNEL_TARBALL" |
+		grep -v "^$BASE_TAR_SHA256" || :
 }
 
 # kmake ARGUMENT...: make in the kernel tree $tree, with ccache and without
@@ -83,7 +84,8 @@ kmake()
 		make -C "${tree:?}" -j"$(nproc)" CC="ccache gcc" HOSTCC="ccache gcc" "$@"
 }
 
-# series_tree TREE: a fresh tree of the base with the series, by hard links
+# series_tree TREE [--upto N]: a fresh tree of the base with the series, or the
+# first N patches of it, by hard links
 series_tree()
 {
 	local base
@@ -92,7 +94,7 @@ series_tree()
 	rm -rf "$1"
 	mkdir -p "${1%/*}"
 	cp -al "$base" "$1" 2>/dev/null || { rm -rf "$1"; cp -a "$base" "$1"; }
-	"$root/harness/series" apply "$1"
+	"$root/harness/series" apply "$@"
 }
 
 # The Debian mirror that the machine itself uses.

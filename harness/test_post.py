@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Tests of harness/post on the small series of test_series.py."""
 import importlib.machinery

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Tests of harness/series on a base of a few text files that each test makes."""
 import importlib.machinery
