@@ -490,7 +490,7 @@ static void write_pages(struct __test_metadata *_metadata)
  * A VMA of which the soft-dirty bits were cleared maps pages read-only until
  * they are written to: by the write itself, and by mprotect().
  */
-TEST_F_TIMEOUT(huge_leaf, soft_dirty, 10)
+TEST_F(huge_leaf, soft_dirty)
 {
 	if (!in_file("/proc/self/smaps", " sd"))
 		SKIP(return, "No soft-dirty bits");

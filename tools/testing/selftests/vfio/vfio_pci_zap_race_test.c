@@ -32,6 +32,7 @@
 #include "../kselftest_harness.h"
 
 #define AREA_SIZE	SZ_1G
+#define TIMEOUT		240	/* in seconds, for three delays of 60 */
 
 static const char *device_bdf;
 
@@ -162,7 +163,7 @@ static int finish(struct __test_metadata *_metadata,
 }
 
 /* A child must not have what was zapped while it was made: a PMD leaf. */
-TEST_F(zap_race, fork)
+TEST_F_TIMEOUT(zap_race, fork, TIMEOUT)
 {
 	int memfd = memfd_create("zap_race", 0);
 	int in_time, status, zapped[2];
@@ -214,7 +215,7 @@ static long faults_of_two_loads(char *area)
 }
 
 /* A PUD leaf that is gone when it is to be moved must not be taken for a table. */
-TEST_F(zap_race, mremap)
+TEST_F_TIMEOUT(zap_race, mremap, TIMEOUT)
 {
 	/* There the first level needs a table. */
 	char *to = (char *)(1UL << 45);
@@ -236,7 +237,7 @@ TEST_F(zap_race, mremap)
 }
 
 /* KVM must cope with a page that is gone again when it looks it up. */
-TEST_F(zap_race, kvm)
+TEST_F_TIMEOUT(zap_race, kvm, TIMEOUT)
 {
 	struct kvm_userspace_memory_region region = {
 		.guest_phys_addr = SZ_1G,

@@ -2,8 +2,9 @@
 /*
  * Widen the window of a race: when a task named @comm returns from @func, to
  * @caller if that is given, or calls it if @entry, let it spin for @ms. Each
- * may be a list, for several delays. @begun and @ended count how often there was one; a test that
- * has done its part writes to @release how many may end before their time.
+ * may be a list, for several delays. @begun and @ended count how often there
+ * was one; a test that has done its part writes to @release how many may end
+ * before their time.
  */
 #include <linux/atomic.h>
 #include <linux/delay.h>
@@ -24,7 +25,7 @@ static char *comm[MAX_DELAYS];
 module_param_array(comm, charp, NULL, 0444);
 static bool entry[MAX_DELAYS];
 module_param_array(entry, bool, NULL, 0444);
-static unsigned int ms[MAX_DELAYS] = { 10000, 10000, 10000, 10000 };
+static unsigned int ms[MAX_DELAYS] = { 60000, 60000, 60000, 60000 };
 module_param_array(ms, uint, NULL, 0444);
 static atomic_t begun, ended;
 module_param_named(begun, begun.counter, uint, 0444);
