@@ -3,6 +3,7 @@
 
 import importlib.machinery
 import pathlib
+import tempfile
 import unittest
 import unittest.mock
 
@@ -68,6 +69,22 @@ class LongRuns(unittest.TestCase):
         self.assertEqual([a == b for a, b in zip(now(), now(library))], [True, False, False, False])
         self.assertEqual([a == b for a, b in zip(now(), now(kernel))], [False, True, True, True])
         self.assertEqual([a == b for a, b in zip(now(), now(kunit))], [True, True, True, False])
+
+    def test_others(self):
+        """What builds many kernels is of its files and rows, and only a whole pass counts."""
+        keys = {name: long_runs.key(name) for name in long_runs.OTHERS}
+        read = long_runs.vm.read
+        with unittest.mock.patch.object(long_runs.vm, "read",
+                                        lambda path: read(path) + "x" * path.endswith("harness/targets")):
+            self.assertEqual({name for name in keys if long_runs.key(name) != keys[name]}, {"cross"})
+        with tempfile.TemporaryDirectory() as build, unittest.mock.patch.object(long_runs.vm, "BUILD", build):
+            self.assertIn("| not run |", long_runs.line_of_other("cross", []))
+            (pathlib.Path(build) / "long-runs").mkdir()
+            (pathlib.Path(build) / "long-runs" / keys["cross"]).write_text("9\n")
+            line = long_runs.line_of_other("cross", [])
+            self.assertIn("| PASS | 9 | 0 | 0 |", line)
+            (pathlib.Path(build) / "long-runs" / keys["cross"]).unlink()
+            self.assertEqual(long_runs.line_of_other("cross", [line]), line)
 
     def test_comments(self):
         """To mend a comment changes nothing."""
