@@ -91,7 +91,7 @@ import: setup		## turn the commits of TREE back into patches and files
 	@harness/series import "$(TREE)"
 
 bisect: tests		## build, boot and test every prefix of the series
-	@harness/bisect
+	@harness/bisect $(PART)
 
 cross: setup		## compile what the series touches for other architectures
 	@harness/cross

@@ -50,6 +50,13 @@ class LongRuns(unittest.TestCase):
         table["x"]["tests"] = "1 another"
         self.assertIn("not run", long_runs.line_of(table, "x", "none", [line]))
 
+    def test_other_state(self):
+        """Of other kernel code only what ran on stock holds, of other configurations nothing."""
+        old = [NOW, "| a | series | 01234567 |", "| a | stock+debug | 01234567 |", "| b | stock | 01234567 |"]
+        self.assertEqual(long_runs.kept(old, NOW), old)
+        self.assertEqual(long_runs.kept(old, NOW.replace("code 0", "code f")), old[2:])
+        self.assertEqual(long_runs.kept(old, NOW.replace("config 0", "config f")), [])
+
     def test_what_a_row_is_of(self):
         """A test program changes the rows that run it, and a library all rows; neither is kernel code."""
         texts, programs = long_runs.diffs()

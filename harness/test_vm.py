@@ -104,6 +104,30 @@ class Hangs(unittest.TestCase):
             self.assertEqual(vm.run_machine(["sleep", "9"], 0.1, f"{out}/log"), (None, []))
 
 
+class Again(unittest.TestCase):
+    """A row is started again if it tested nothing, not if it failed."""
+
+    def why(self, tries=0, lost=(), hangs="0", **done):
+        table = vm.load_table()
+        table["x"] = {"hangs": hangs}
+        done = {"good": False, "status": 0, "skipped": 0, "outcome": "FAIL", "why": "skips differ: x"} | done
+        return vm.why_again(table["x"], done, list(lost), tries)
+
+    def test_race(self):
+        self.assertIn("race", self.why(skipped=1))
+        self.assertIn("race", self.why(skipped=1, tries=1, outcome="PASS", why=""))
+        for other in {"good": True}, {"why": "Bail out!"}, {"skipped": 0}, {"tries": 2}:
+            with self.subTest(other):
+                self.assertEqual("", self.why(**{"skipped": 1} | other))
+
+    def test_hang(self):
+        self.assertEqual("", self.why(status=None, skipped=1))
+        self.assertIn("not known", self.why(status=None, hangs="1"))
+        self.assertEqual("", self.why(status=None, hangs="1", tries=1))
+        self.assertIn("236 of CPU 1", self.why(status=None, lost=["236 of CPU 1"], tries=1))
+        self.assertEqual("", self.why(status=None, lost=["236 of CPU 1"], tries=2))
+
+
 class Table(unittest.TestCase):
     """A misspelt word in harness/runs would leave a row out, or a setting unused."""
     GROUPS = {"test", "harness", "full", "matrix", "mutation", "upstream", "kcsan", "kcsan-stock",
