@@ -137,6 +137,16 @@ class Table(unittest.TestCase):
         self.text = (HERE / "runs").read_text(encoding="utf-8")
         self.table = vm.load_table()
 
+    def test_patience(self):
+        """It multiplies each limit once, also of a row that takes its tests from another."""
+        for name in "zap-race-kvm", "mutant-fork-split":
+            with self.subTest(name):
+                row, patient = self.table[name], vm.load_table(3)[name]
+                self.assertEqual(3 * row.getint("timeout"), patient.getint("timeout"))
+                self.assertEqual([f"{3 * int(limit)} {test}" for limit, test in
+                                  (line.split(None, 1) for line in vm.lines(row["tests"]))],
+                                 vm.lines(patient["tests"]))
+
     def test_groups(self):
         patches = (HERE.parent / "series").read_text(encoding="utf-8").split()
         for name in self.table.sections():
