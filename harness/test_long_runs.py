@@ -77,6 +77,21 @@ class LongRuns(unittest.TestCase):
         self.assertEqual([a == b for a, b in zip(now(), now(kernel))], [False, True, True, True])
         self.assertEqual([a == b for a, b in zip(now(), now(kunit))], [True, True, True, False])
 
+    def test_prefixes(self):
+        """A row of a later part, and what it runs, is nothing to the prefixes before."""
+        table = long_runs.vm.load_table()
+        run = {part: long_runs.rows_of_other(table, f"bisect-{part}") for part in long_runs.PARTS}
+        last = list(run.values())[-1]
+        self.assertLess(len(run["fixes"]), len(last))
+        for rows, more in zip(run.values(), list(run.values())[1:]):
+            self.assertLessEqual(set(rows), set(more))
+        self.assertIn("boot", {group for row in run["fixes"] for group in table[row]["group"].split()})
+        later = next(row for row in last if row not in run["fixes"])
+        keys = {name: long_runs.other(table, name) for name in long_runs.OTHERS}
+        table[later]["tests"] += "x"
+        self.assertEqual({name for name in keys if long_runs.other(table, name) != keys[name]},
+                         {f"bisect-{part}" for part, rows in run.items() if later in rows})
+
     def test_others(self):
         """What builds many kernels is of its files and rows, and only a whole pass counts."""
         keys = {name: long_runs.key(name) for name in long_runs.OTHERS}
