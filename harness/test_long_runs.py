@@ -10,9 +10,7 @@ import unittest.mock
 HERE = pathlib.Path(__file__).resolve().parent
 long_runs = importlib.machinery.SourceFileLoader("long_runs", str(HERE / "long-runs")).load_module()
 
-NOW = "Kernel code 0123456789abcdef, config 0123456789abcdef."
-PAGE = f"""# Results
-{NOW}
+PAGE = """# Results
 
 | row | kernel | of | series | outcome | passed | failed | skipped | s | counts |
 |---|---|---|---|---|---|---|---|---|---|
@@ -21,45 +19,36 @@ PAGE = f"""# Results
 
 
 class LongRuns(unittest.TestCase):
-    def check(self, page, now=NOW):
-        return list(long_runs.check(page, now))
+    def check(self, page, *wanted):
+        return list(long_runs.check(page, [("a", "series", "01234567"), *wanted]))
 
     def test_good(self):
         self.assertEqual(self.check(PAGE), [])
 
-    def test_other_series(self):
-        self.assertEqual(len(self.check(PAGE, NOW.replace("0", "f"))), 1)
+    def test_older_state(self):
+        self.assertEqual(self.check(PAGE.replace("01234567", "01234568")), ["of an older state: a (series)"])
 
-    def test_no_page(self):
-        self.assertEqual(len(self.check("")), 1)
+    def test_not_there(self):
+        self.assertEqual(self.check(""), ["not run: a (series)"])
+        self.assertEqual(self.check(PAGE, ("a", "stock", "01234567")), ["not run: a (stock)"])
 
     def test_bad_rows(self):
-        self.assertEqual(self.check(PAGE + "| b | stock | 0 | - | not run | | | | | |\n"), ["not run: b (stock)"])
+        self.assertEqual(self.check(PAGE + "| b | stock | 0 | - | not run | | | | | |\n", ("b", "stock", "0")),
+                         ["not run: b (stock)"])
         self.assertEqual(self.check(PAGE.replace("PASS", "NOT AS EXPECTED")), ["NOT AS EXPECTED: a (series)"])
 
-    def test_other_row(self):
-        self.assertEqual(list(long_runs.check(PAGE, NOW, ["| a | series | 01234567 |"])), [])
-        self.assertEqual(len(list(long_runs.check(PAGE, NOW, ["| a | series | 01234568 |"]))), 1)
-
     def test_kept(self):
-        """What did not run here stays, if it was the same row."""
+        """What did not run here stays, of whatever state."""
         table = long_runs.vm.load_table()
         table["x"] = {}
-        line = f"| x | none | {long_runs.identity(table, 'x', 'none')} | 0 | PASS | 1 | 0 | 0 | 5 | |"
+        line = "| x | none | 01234567 | 0 | PASS | 1 | 0 | 0 | 5 | |"
         self.assertEqual(long_runs.line_of(table, "x", "none", [line]), line)
-        table["x"]["tests"] = "1 another"
-        self.assertIn("not run", long_runs.line_of(table, "x", "none", [line]))
-
-    def test_other_state(self):
-        """Of other kernel code only what ran on stock holds, of other configurations nothing."""
-        old = [NOW, "| a | series | 01234567 |", "| a | stock+debug | 01234567 |", "| b | stock | 01234567 |"]
-        self.assertEqual(long_runs.kept(old, NOW), old)
-        self.assertEqual(long_runs.kept(old, NOW.replace("code 0", "code f")), old[2:])
-        self.assertEqual(long_runs.kept(old, NOW.replace("config 0", "config f")), [])
+        self.assertIn("| not run |", long_runs.line_of(table, "x", "none", ["| x | other | 01234567 | 0 | PASS |"]))
 
     def test_what_a_row_is_of(self):
         """A test program changes the rows that run it, and a library all rows; neither is kernel code."""
-        texts, programs = long_runs.diffs()
+        real = long_runs.diffs
+        texts, programs = real("")
         program = next(path for path in programs if path.endswith("/pfnmap_race_test.c"))
         library = next(path for path, _ in texts if path.endswith("/Makefile.kvm"))
         kernel = next(path for path, _ in texts if path.startswith("mm/") and path not in programs)
@@ -67,15 +56,15 @@ class LongRuns(unittest.TestCase):
 
         def now(changed=None):
             other = [(path, text + b"+x\n" * (path == changed)) for path, text in texts]
-            with unittest.mock.patch.object(long_runs, "diffs", lambda: (other, programs)):
+            with unittest.mock.patch.object(long_runs, "diffs", lambda last: (other, programs) if not last else real(last)):
                 table = long_runs.vm.load_table()
-                return [long_runs.state(), *(long_runs.identity(table, name, "series")
-                                             for name in ("soak-race-1", "upstream-kvm-full", "kcsan-walk"))]
+                return [long_runs.of_row(table, *row) for row in (
+                    ("soak-race-1", "series"), ("upstream-kvm-full", "series"), ("kcsan-walk", "series"),
+                    ("upstream-kvm-full", "stock+upstream"))]
 
-        self.assertEqual([a == b for a, b in zip(now(), now(program))], [True, False, True, True])
-        self.assertEqual([a == b for a, b in zip(now(), now(library))], [True, False, False, False])
-        self.assertEqual([a == b for a, b in zip(now(), now(kernel))], [False, True, True, True])
-        self.assertEqual([a == b for a, b in zip(now(), now(kunit))], [True, True, True, False])
+        for changed, same in ((program, [False, True, True, True]), (library, [False] * 4),
+                              (kernel, [False, False, False, True]), (kunit, [True, True, False, True])):
+            self.assertEqual([a == b for a, b in zip(now(), now(changed))], same)
 
     def test_prefixes(self):
         """A row of a later part, and what it runs, is nothing to the prefixes before."""
@@ -87,9 +76,9 @@ class LongRuns(unittest.TestCase):
             self.assertLessEqual(set(rows), set(more))
         self.assertIn("boot", {group for row in run["fixes"] for group in table[row]["group"].split()})
         later = next(row for row in last if row not in run["fixes"])
-        keys = {name: long_runs.other(table, name) for name in long_runs.OTHERS}
+        keys = {name: long_runs.of_other(table, name) for name in long_runs.OTHERS}
         table[later]["tests"] += "x"
-        self.assertEqual({name for name in keys if long_runs.other(table, name) != keys[name]},
+        self.assertEqual({name for name in keys if long_runs.of_other(table, name) != keys[name]},
                          {f"bisect-{part}" for part, rows in run.items() if later in rows})
 
     def test_others(self):
@@ -107,6 +96,9 @@ class LongRuns(unittest.TestCase):
             self.assertIn("| PASS | 9 | 0 | 0 |", line)
             (pathlib.Path(build) / "long-runs" / keys["cross"]).unlink()
             self.assertEqual(long_runs.line_of_other("cross", [line]), line)
+        states = [long_runs.state(part) for part in ("stock", *long_runs.PARTS)]
+        self.assertLess(3, len(set(states)))
+        self.assertEqual(states[-1], long_runs.state())
 
     def test_comments(self):
         """To mend a comment changes nothing."""

@@ -843,6 +843,21 @@ static int delay_parameter(const char *name, int value)
 	return value;
 }
 
+/* A process that unmaps a range while call_delay holds another process. */
+static pid_t fork_unmapper(struct test_pfnmap_range *range)
+{
+	pid_t pid = fork();
+	int bad;
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!delay_parameter("begun", 0))
+		;
+	bad = ioctl(fd, TEST_PFNMAP_UNMAP, range) || delay_parameter("ended", 0);
+	_exit(bad || delay_parameter("release", 1 << 30) < 0);
+}
+
 /*
  * A driver unmaps a page of a leaf, which splits it, while fork() is about to
  * copy the leaf: what else the leaf maps must be copied. The module call_delay
@@ -860,17 +875,10 @@ TEST_F(huge_pfnmap, fork_race)
 	if (!variant->skew)
 		SKIP(return, "no leaf of 2M there");
 	map_file(_metadata, self, variant);
-	unmapper = fork();
+	range.offset = file_offset + SZ_1G + gone.start;
+	range.len = gone.len;
+	unmapper = fork_unmapper(&range);
 	ASSERT_GE(unmapper, 0);
-	if (!unmapper) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		while (!delay_parameter("begun", 0))
-			;
-		range.offset = file_offset + SZ_1G + gone.start;
-		range.len = gone.len;
-		status = ioctl(fd, TEST_PFNMAP_UNMAP, &range) || delay_parameter("ended", 0);
-		_exit(status || delay_parameter("release", 1 << 30) < 0);
-	}
 	prctl(PR_SET_NAME, "copying");
 	pid = fork();
 	prctl(PR_SET_NAME, "copied");
@@ -885,6 +893,42 @@ TEST_F(huge_pfnmap, fork_race)
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
 	ASSERT_EQ(status, 0);
 	check_rest(_metadata, self, self->map, &gone);
+	unmap_file(_metadata, self);
+}
+
+/*
+ * remap_pfn_range() finds a leaf where it would map PTEs, and no more of it when
+ * it looks for the reason: that is a race, as if the leaf was still there, and
+ * no lack of memory. The module call_delay holds it in between, with
+ * func=pte_offset_map_lock caller=remap_pte_range comm=remapping
+ */
+TEST_F(huge_pfnmap, remap_race)
+{
+	const unsigned long mode = TEST_PFNMAP_FAULT * TEST_PFNMAP_MODE;
+	struct test_pfnmap_range part = { mode + file_offset + SZ_1G + SZ_1G / 2, SZ_2M };
+	struct test_pfnmap_range all = { mode + file_offset + SZ_1G, SZ_1G };
+	char *p;
+	uint64_t val;
+	pid_t unmapper;
+	int status, races = ioctl(fd, TEST_PFNMAP_RACES);
+
+	if (races < 0 || delay_parameter("begun", 0) < 0)
+		SKIP(return, "not the test module, or no call_delay");
+	if (!self->lead)
+		SKIP(return, "a fault maps but one leaf there");
+	self->mode = TEST_PFNMAP_FAULT;
+	map_only(_metadata, self, variant, MAP_SHARED);
+	p = self->map + self->lead + SZ_1G / 2;
+	ASSERT_EQ(store(p, PATTERN), 0);
+	ASSERT_EQ(ioctl(fd, TEST_PFNMAP_UNMAP, &part), 0);
+	unmapper = fork_unmapper(&all);
+	ASSERT_GE(unmapper, 0);
+	prctl(PR_SET_NAME, "remapping");
+	ASSERT_EQ(load(p, &val), 0);
+	EXPECT_EQ(val, PATTERN);
+	ASSERT_EQ(waitpid(unmapper, &status, 0), unmapper);
+	ASSERT_EQ(status, 0);
+	EXPECT_EQ(ioctl(fd, TEST_PFNMAP_RACES), races + 1);
 	unmap_file(_metadata, self);
 }
 
@@ -928,8 +972,9 @@ TEST_F_TIMEOUT(huge_pfnmap, revoke, 300)
 }
 
 /* Two threads fault at the same time, each maps the same. */
+#define RACE_ROUNDS	100
+
 static pthread_barrier_t race_barrier;
-static int race_rounds;
 
 static int race(FIXTURE_DATA(huge_pfnmap) *self, unsigned long off, bool unmap)
 {
@@ -940,13 +985,12 @@ static int race(FIXTURE_DATA(huge_pfnmap) *self, unsigned long off, bool unmap)
 	uint64_t val;
 	int i, sig = 0;
 
-	for (i = 0; i < race_rounds && !sig; i++) {
+	/* All rounds whatever comes: the other thread waits at the barriers. */
+	for (i = 0; i < RACE_ROUNDS; i++) {
 		pthread_barrier_wait(&race_barrier);
-		sig = store(self->map + off, i);
-		if (!sig)
-			sig = load(self->map + off, &val);
-		if (!sig && val != i)
-			sig = -1;
+		sig = sig ?: store(self->map + off, i);
+		sig = sig ?: load(self->map + off, &val);
+		sig = sig ?: val == i ? 0 : -1;
 		pthread_barrier_wait(&race_barrier);
 		if (unmap && ioctl(fd, TEST_PFNMAP_UNMAP, &range))
 			sig = -2;
@@ -969,8 +1013,6 @@ TEST_F_TIMEOUT(huge_pfnmap, fault_race, 300)
 	if (races < 0)
 		SKIP(return, "not the test module");
 
-	/* To look up the memory type of each page of a gigabyte takes time. */
-	race_rounds = self->lead ? 10 : 100;
 	self->mode = TEST_PFNMAP_FAULT;
 	map_only(_metadata, self, variant, MAP_SHARED);
 	ASSERT_EQ(pthread_barrier_init(&race_barrier, NULL, 2), 0);
@@ -979,7 +1021,7 @@ TEST_F_TIMEOUT(huge_pfnmap, fault_race, 300)
 	ASSERT_EQ(pthread_join(self->thread, NULL), 0);
 	EXPECT_EQ(self->sig, 0);
 	races = ioctl(fd, TEST_PFNMAP_RACES) - races;
-	TH_LOG("%d races in %d rounds", races, race_rounds);
+	TH_LOG("%d races in %d rounds", races, RACE_ROUNDS);
 	EXPECT_GT(races, 0);
 	unmap_file(_metadata, self);
 }
