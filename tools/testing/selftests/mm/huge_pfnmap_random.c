@@ -7,6 +7,9 @@
  *
  *   --seed N   what to do (default: the time)
  *   --ops N    how many operations, for both layouts together
+ *   --fail     allocations fail for operations on large leaves, as set up in
+ *              debugfs (failslab, fail_page_alloc) with task-filter; done again
+ *              the result must be the same
  *
  * A sequence of operations that tells the two apart is cut down to those that
  * it takes, and printed. The memory is that of a file, see huge_pfnmap.c; of
@@ -47,7 +50,8 @@
 
 static unsigned long seed, nr_ops = 2000;
 static unsigned long file_offset;
-static int fd, mem_fd;
+static int fd, mem_fd, fail_fd;
+static bool want_failures;
 static bool can_unmap;		/* the file is the test module's */
 static bool has_l1tf;		/* what is not accessible is mapped by PTEs */
 
@@ -131,7 +135,7 @@ static int mmap_prot(const struct op *op)
 static struct report {
 	bool failed;
 	char why[256];
-	unsigned long checks, puds, pmds, ptes, signals, succeeded[NR_KINDS];
+	unsigned long checks, puds, pmds, ptes, signals, failures, succeeded[NR_KINDS];
 } *report;
 
 __printf(1, 2)
@@ -251,6 +255,13 @@ struct vma {
 
 static struct vma vmas[NR_ARMS][MAX_VMAS];
 
+/* After failures, one VMA can be several. */
+static bool continues(const struct vma *before, const struct vma *vma)
+{
+	return fail_fd && before->end == vma->start && !strcmp(before->perms, vma->perms) &&
+	       vma->pos == (before->pos ? before->pos + vma->start - before->start : 0);
+}
+
 static int read_vmas(void)
 {
 	int arm, nr[NR_ARMS] = { };
@@ -276,6 +287,10 @@ static int read_vmas(void)
 			vma->end = end - (unsigned long)base[arm];
 			memcpy(vma->perms, perms, sizeof(perms));
 			vma->pos = pos ? pos - arm * layout->other : 0;
+			if (nr[arm] > 1 && continues(vma - 1, vma)) {
+				vma[-1].end = vma->end;
+				nr[arm]--;
+			}
 		}
 	}
 	fclose(f);
@@ -774,6 +789,65 @@ static void in_child(const struct op *op)
 	}
 }
 
+static void let_me_fail(bool on)
+{
+	if (write(fail_fd, on ? "1" : "0", 1) != 1)
+		fail("no fault injection");
+}
+
+/*
+ * With failures, until there is none. What it takes may have been done in part,
+ * and mremap() succeeds if all that it could not do is to unmap what it moved.
+ */
+static long apply_failing(const struct op *op)
+{
+	long ret;
+
+	let_me_fail(true);
+	ret = apply(HUGE, op);
+	let_me_fail(false);
+	if (ret < 0) {
+		report->failures += errno == ENOMEM;
+		/* Some page tables may have stayed. */
+		fill_small(layout->lo, layout->hi);
+		ret = apply(HUGE, op);
+	}
+	if (!ret && op->kind == MOVE)
+		munmap(base[HUGE] + op->start, op->len);
+	return ret;
+}
+
+static bool may_fail(const struct op *op)
+{
+	switch (op->kind) {
+	case UNMAP ... BIND:
+	case FILE_SHARED:
+	case FILE_PRIVATE:
+		return fail_fd;
+	default:
+		return false;
+	}
+}
+
+/*
+ * mremap() may succeed for one VMA and not for several, or move some. As VMAs
+ * that could not be merged for lack of memory are there in one arm only:
+ */
+static bool is_one_vma(const struct op *op)
+{
+	unsigned long from = (unsigned long)base[HUGE] + op->start, start, end;
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[256];
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "%lx-%lx", &start, &end) == 2 &&
+			start <= from && from + op->len <= end;
+	if (f)
+		fclose(f);
+	return found;
+}
+
 static void do_op(const struct op *op)
 {
 	long ret[NR_ARMS];
@@ -793,6 +867,11 @@ static void do_op(const struct op *op)
 		if (!can_unmap)
 			return;
 		break;
+	case MOVE:
+	case RESIZE:
+		if (fail_fd && !is_one_vma(op))
+			return;
+		break;
 	case POKE:
 		check_access(op->start, true, op->rnd);
 		break;
@@ -800,7 +879,10 @@ static void do_op(const struct op *op)
 		break;
 	}
 	for (arm = 0; arm < NR_ARMS; arm++) {
-		ret[arm] = apply(arm, op);
+		if (arm == HUGE && may_fail(op))
+			ret[arm] = apply_failing(op);
+		else
+			ret[arm] = apply(arm, op);
 		if (ret[arm] < 0)
 			err[arm] = errno;
 	}
@@ -835,6 +917,11 @@ static void play(const struct op *ops, int nr, bool stamped)
 	check_levels();
 	if (!stamped)
 		stamp();
+	if (want_failures) {
+		fail_fd = open("/proc/self/make-it-fail", O_WRONLY);
+		if (fail_fd < 0)
+			fail("no fault injection");
+	}
 	for (i = 0; i < nr; i++) {
 		do_op(&ops[i]);
 		check_some(&ops[i]);
@@ -1001,6 +1088,7 @@ TEST_F_TIMEOUT(huge_pfnmap_random, same, 36000)
 	for (i = 0; i < NR_KINDS; i++)
 		if (report->succeeded[i])
 			TH_LOG("%s: %lu succeeded", kinds[i].name, report->succeeded[i]);
+	TH_LOG("%lu times -ENOMEM, and done again", report->failures);
 
 	/* It was about large leaves, and about what happens to them. */
 	ASSERT_GE(report->checks, 2 * sequence);
@@ -1009,6 +1097,8 @@ TEST_F_TIMEOUT(huge_pfnmap_random, same, 36000)
 	for (i = UNMAP; i <= FILE_PRIVATE; i++)
 		ASSERT_GE(report->succeeded[i], sequence / 16)
 			TH_LOG("%s", kinds[i].name);
+	if (want_failures)
+		ASSERT_GE(report->failures, sequence);
 }
 
 static bool cpu_has_l1tf(void)
@@ -1046,6 +1136,8 @@ int main(int argc, char **argv)
 			seed = parse(argv[++i]);
 		else if (!strcmp(argv[i], "--ops"))
 			nr_ops = parse(argv[++i]);
+		else if (!strcmp(argv[i], "--fail"))
+			want_failures = true;
 		else
 			argv[left++] = argv[i];
 	}
