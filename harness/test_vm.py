@@ -4,6 +4,7 @@
 import importlib.machinery
 import pathlib
 import re
+import subprocess
 import tempfile
 import unittest
 
@@ -153,6 +154,13 @@ class Table(unittest.TestCase):
             for group in self.table[name]["group"].split():
                 with self.subTest(name):
                     self.assertTrue(group in self.GROUPS or group in patches, f"no group or patch {group}")
+
+    def test_misspelt(self):
+        """What is not there is said, not passed over."""
+        for name in "nosuch", "@nosuch":
+            done = subprocess.run([HERE / "vm", name], check=False, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, "^vm: no row .*nosuch: see harness/runs\n$")
 
     def test_settings(self):
         """A setting that no other row has is used, by a row that names it."""
