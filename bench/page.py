@@ -37,6 +37,8 @@ ABOUT = {
     "ordinary-first": "first write to an ordinary page (control)",
 }
 
+SPREAD_LIMIT = 0.5      # percent between boots; a figure that spreads more is marked
+
 # name: (how to compute it, its title, the measured number whose spread it has)
 _METRICS = {
     "faults": (lambda r: r["faults"], "KVM faults", "faults"),
@@ -273,7 +275,7 @@ def table(results, name, metrics):
             values = [METRICS[m](r) for r in (stock, series)]
             for r, v in zip((stock, series), values):
                 spread = r["spread"].get(SOURCE[m], 0)
-                mark = ' class="spread"' if spread > 0.5 else ""
+                mark = ' class="spread"' if spread > SPREAD_LIMIT else ""
                 out.append(f'<td{mark} title="{v:,.0f}, spread {spread} %">{short(v)}</td>')
             out.append(f"<td class=ratio>{ratio(*values)}</td>")
         out.append("</tr>")
@@ -425,7 +427,7 @@ def whole_table(results):
     names = "".join(f"<dt>{n}</dt><dd>{html.escape(ABOUT.get(n, n))}</dd>" for n in rows)
     yield section("The table",
                   "ratio = stock / series: above 1 the series does less. ~ marks a figure that spreads more "
-                  "than 0.5 % between boots. Exact numbers are in the tool tips.",
+                  f"than {SPREAD_LIMIT} % between boots. Exact numbers are in the tool tips.",
                   *wide(table(results, "levels", ("faults", "total", "per_first", "per_mapped")),
                         table(results, "levels", ("mmap", "munmap", "pt_kb")),
                         table(results, "fork", ("fork", "pt_child")),

@@ -63,7 +63,9 @@ def commands():
 class Commands(unittest.TestCase):
     def sh(self, command):
         done = subprocess.run(["bash", "-euc", command], cwd=ROOT, text=True, check=False,
-                              stdin=subprocess.DEVNULL, capture_output=True)
+                              stdin=subprocess.DEVNULL, capture_output=True,
+                              env=os.environ | {f"GIT_{who}_{what}": "readme@localhost"
+                                                for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")})
         self.assertEqual(done.returncode, 0, f"{command}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
     def test_each_is_known(self):
@@ -72,7 +74,7 @@ class Commands(unittest.TestCase):
 
     def test_targets(self):
         for command in commands():
-            if command.startswith("make") and "$(uname" not in command:
+            if command.startswith("make"):
                 with self.subTest(command):
                     self.sh(command.replace("make", "make -n", 1))
 
